@@ -1,0 +1,3 @@
+//! The `viaduct` binary.
+
+fn main() {}

@@ -1,0 +1,20 @@
+//! Every bound of the protocol code, in one place.
+
+/// Longest HTTP/1 head (start line and headers) that is read, bytes.
+pub const HEAD_MAX: usize = 64 * 1024;
+/// Most headers in one head.
+pub const HEADERS_MAX: usize = 128;
+/// Longest text message on a control channel, bytes (clients have 64 KiB buffers; our own bridge reads more).
+pub const CONTROL_MESSAGE_MAX: usize = 64 * 1024;
+/// Longest payload of a WebSocket control frame (RFC 6455 section 5.5), bytes.
+pub const CONTROL_PAYLOAD_MAX: usize = 125;
+/// Longest reason in a Close frame: the control payload less the code, bytes.
+pub const CLOSE_REASON_MAX: usize = CONTROL_PAYLOAD_MAX - 2;
+/// Longest reason phrase that is written, bytes.
+pub const REASON_PHRASE_MAX: usize = 1024;
+/// Longest logical port name (its length is one byte on the wire), bytes.
+pub const PORT_NAME_MAX: usize = 255;
+/// Longest rule name and longest key, bytes.
+pub const KEY_MAX: usize = 256;
+/// Longest token that is looked at, bytes.
+pub const TOKEN_MAX: usize = 8 * 1024;
