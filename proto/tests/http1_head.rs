@@ -42,8 +42,6 @@ fn collect(bytes: &[u8], pieces: &[usize]) -> Result<Option<usize>, Violation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn buffer_and_parser_agree(bytes in almost_a_request(), pieces in vec(1..9usize, 1..5)) {
         let found = collect(&bytes, &[bytes.len().max(1)]);
@@ -78,9 +76,10 @@ proptest! {
         let Ok(Parsed::Done(head, len)) = ResponseHead::parse(&out) else { panic!("not a head") };
         prop_assert_eq!((head.status, head.reason), (status, reason));
         prop_assert_eq!(&out[len..], &body[..]);
-        prop_assert_eq!(head.headers.get("content-length"), Some(body.len().to_string().as_str()));
         let read: Vec<_> = head.headers.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
-        prop_assert_eq!(&read[..headers.len()], headers);
+        let length = body.len().to_string();
+        let want: Vec<_> = headers.into_iter().chain([("Content-Length", length.as_str())]).collect();
+        prop_assert_eq!(read, want);
     }
 
     /// Whatever stands in a phrase, name or value: one head, no header more than was given.

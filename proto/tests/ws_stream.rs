@@ -45,8 +45,6 @@ fn side() -> impl Strategy<Value = Side> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn header_round_trip(fin: bool, opcode in opcode(), mask: Option<[u8; 4]>, len in length()) {
         let control = opcode.is_control();

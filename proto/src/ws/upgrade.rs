@@ -1,7 +1,7 @@
 //! Opening handshake (RFC 6455 sections 4.1, 4.2), both roles.
 //!
-//! Answers are plain: exactly one `Connection`, one `Upgrade` and one `Sec-WebSocket-Accept`, a subprotocol only where one
-//! was chosen, never an extension. Some clients refuse anything else.
+//! Answers are plain: exactly one `Connection`, one `Upgrade` and one `Sec-WebSocket-Accept`, a subprotocol
+//! only where one was chosen, never an extension. Some clients refuse anything else.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -163,8 +163,9 @@ pub fn write_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
 
 /// Appends an upgrade request.
 ///
-/// `host` is the `Host` header, `target` the path and query, already percent-encoded (a blank or control character in it is
-/// left out); `key` comes from [`client_key`]. `extra` holds further headers, such as `Sec-WebSocket-Protocol`.
+/// `host` is the `Host` header, `target` the path and query, already percent-encoded (a blank or control
+/// character in it is left out); `key` comes from [`client_key`]. `extra` holds further headers, such as
+/// `Sec-WebSocket-Protocol`.
 pub fn write_client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &str, extra: &[(&str, &str)]) {
     out.extend_from_slice(b"GET ");
     out.extend(target.bytes().filter(|byte| *byte > b' ' && *byte != 0x7f));
@@ -180,8 +181,8 @@ pub fn write_client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &s
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reads the answer to an upgrade request with `key` (RFC 6455 section 4.1) and returns the subprotocol. Whether it was
-/// offered is for the caller to check.
+/// Reads the answer to an upgrade request with `key` (RFC 6455 section 4.1) and returns the subprotocol.
+/// Whether it was offered is for the caller to check.
 ///
 /// # Errors
 /// The server refused, or its answer does not open a WebSocket.

@@ -8,7 +8,7 @@ use viaduct_proto::ws::{encode_close, encode_empty_close, encode_ping, encode_po
 
 /// A frame, unmasked. The payload of the last one may be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     Data {
         fin: bool,
         opcode: OpCode,
@@ -20,7 +20,7 @@ pub enum Event {
 }
 
 /// Messages in fragments with control frames among them, and perhaps a Close at the end.
-pub fn stream() -> impl Strategy<Value = Vec<Event>> {
+pub(crate) fn stream() -> impl Strategy<Value = Vec<Event>> {
     let close = prop_oneof![
         Just(None),
         (
@@ -43,7 +43,7 @@ pub fn stream() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// The bytes of `events`. With `key`, every frame has a masking key of its own.
-pub fn encode(events: &[Event], key: Option<[u8; 4]>) -> Vec<u8> {
+pub(crate) fn encode(events: &[Event], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let mask = key.map(|key| key.map(|byte| byte.wrapping_add(index as u8)));
@@ -72,7 +72,7 @@ pub fn encode(events: &[Event], key: Option<[u8; 4]>) -> Vec<u8> {
 }
 
 /// Feeds `bytes` in pieces of the sizes in `pieces`, over and over. Checks the promises of every step.
-pub fn decode(side: Side, bytes: &[u8], pieces: &[usize]) -> (Vec<Event>, Result<Reader, Violation>) {
+pub(crate) fn decode(side: Side, bytes: &[u8], pieces: &[usize]) -> (Vec<Event>, Result<Reader, Violation>) {
     let mut reader = Reader::new(side);
     let mut events = Vec::new();
     let mut left = 0;
