@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(tracking_guid("01010101-0101-4101-8101-01010101010ø"), None);
     }
 
-    fn name(state: Option<Rendezvous>) -> std::string::String {
+    fn name(state: Option<Rendezvous>) -> String {
         match state {
             None => "-".to_string(),
             Some(Rendezvous::Waiting { .. }) => "Waiting".to_string(),

@@ -57,6 +57,21 @@ pub enum ConnectionStringError {
 }
 
 impl ConnectionString {
+    /// The connection string of a rule for every hybrid connection of a relay.
+    #[must_use]
+    pub fn of_rule(host: &str, port: Option<u16>, key_name: &str, key: Key) -> Self {
+        Self {
+            endpoint_host: host.to_string(),
+            endpoint_port: port,
+            entity_path: None,
+            key_name: Some(key_name.to_string()),
+            key: Some(key),
+            signature: None,
+            operation_timeout_s: None,
+            managed_identity: false,
+        }
+    }
+
     /// Parses a connection string: names in any letter case, each part split at its first `=`, empty parts ignored.
     ///
     /// # Errors
