@@ -1,1 +1,4 @@
 //! Placeholder of a module under construction.
+
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
