@@ -1,0 +1,161 @@
+//! The table of operations in flight, the same for every ring.
+//!
+//! **Invariants.** What the kernel may still read or write (a lease, a gather, an address) belongs to the entry and leaves
+//! it only with the final completion. Freeing an entry raises its generation, so a key or a completion from before finds
+//! nothing.
+
+use super::op::{Fd, Interest, Op, OpKey, RecvInto, Token};
+use crate::buf::{Gather, Lease};
+use crate::sys::sockaddr::SockAddr;
+
+/// Operations in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    entry: Option<Entry>,
+}
+
+/// One operation in flight.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) token: Token,
+    pub(crate) fd: Fd,
+    /// A cancel or a close was asked for.
+    pub(crate) cancelled: bool,
+    pub(crate) held: Held,
+}
+
+/// What an operation needs while it is in flight.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Accept,
+    /// Boxed, because the kernel reads the address from where it is.
+    Connect(Box<SockAddr>),
+    Poll(Interest),
+    RecvProvided,
+    RecvLease(Lease),
+    Send(Box<Gather>),
+}
+
+impl Slots {
+    /// Takes an operation in.
+    pub(crate) fn insert(&mut self, op: Op, token: Token) -> OpKey {
+        let fd = op.fd();
+        let held = match op {
+            Op::Accept { .. } => Held::Accept,
+            Op::Connect { addr, .. } => Held::Connect(Box::new(SockAddr::new(&addr))),
+            Op::Poll { flags, .. } => Held::Poll(flags),
+            Op::Recv {
+                into: RecvInto::Provided,
+                ..
+            } => Held::RecvProvided,
+            Op::Recv {
+                into: RecvInto::Lease(lease),
+                ..
+            } => Held::RecvLease(lease),
+            Op::Send { gather, .. } => Held::Send(gather),
+        };
+        let entry = Some(Entry {
+            token,
+            fd,
+            cancelled: false,
+            held,
+        });
+        self.len += 1;
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.entry = entry;
+            return OpKey {
+                index,
+                generation: slot.generation,
+            };
+        }
+        let index = u32::try_from(self.slots.len()).expect("descriptors run out long before 2^32 operations");
+        self.slots.push(Slot { generation: 0, entry });
+        OpKey { index, generation: 0 }
+    }
+
+    /// The operation, unless the key is stale.
+    pub(crate) fn get_mut(&mut self, key: OpKey) -> Option<&mut Entry> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation {
+            slot.entry.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// Takes the operation out with everything it holds, unless the key is stale.
+    pub(crate) fn remove(&mut self, key: OpKey) -> Option<Entry> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        self.len -= 1;
+        Some(entry)
+    }
+
+    /// Keys of all operations.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = OpKey> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.entry.is_some())
+            .map(|(index, slot)| {
+                // The table never grows past u32, see `insert`.
+                OpKey {
+                    index: index as u32,
+                    generation: slot.generation,
+                }
+            })
+    }
+
+    /// Number of operations.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(fd: i32) -> Op {
+        Op::Poll {
+            fd: Fd(fd),
+            flags: Interest::READ,
+        }
+    }
+
+    #[test]
+    fn a_reused_slot_does_not_answer_to_its_old_key() {
+        let mut slots = Slots::default();
+        let old = slots.insert(poll(3), Token::new(1, 0, 0));
+        assert!(slots.remove(old).is_some());
+        let new = slots.insert(poll(4), Token::new(2, 0, 0));
+        assert_eq!(old.index, new.index);
+        assert!(slots.get_mut(old).is_none() && slots.remove(old).is_none());
+        assert_eq!(slots.get_mut(new).map(|entry| entry.fd), Some(Fd(4)));
+        assert_eq!(slots.len(), 1);
+    }
+
+    #[test]
+    fn keys_lists_what_is_in_flight() {
+        let mut slots = Slots::default();
+        let keys: Vec<_> = (0..3)
+            .map(|fd| slots.insert(poll(fd), Token::new(0, 0, 0)))
+            .collect();
+        slots.remove(keys[1]);
+        assert_eq!(slots.keys().collect::<Vec<_>>(), [keys[0], keys[2]]);
+    }
+}
