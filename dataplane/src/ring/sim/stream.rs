@@ -179,9 +179,9 @@ impl World {
                 self.transmit(to, Packet::Rst);
             }
             Packet::Ack(n) => socket.unacked = socket.unacked.saturating_sub(n),
-            Packet::Fin => socket.eof = true,
+            Packet::Fin if matches!(socket.phase, Phase::Open { .. }) => socket.eof = true,
             Packet::Rst => self.on_reset(to),
-            Packet::Lost | Packet::Syn(_) => return,
+            Packet::Fin | Packet::Lost | Packet::Syn(_) => return,
         }
         self.touch(to);
     }

@@ -8,14 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use viaduct_proto::time::Now;
 
 use super::faults::Faults;
 use super::socket::{Packet, Phase, SeatId, SockId, Socket};
 use super::{SimConfig, SimCounters};
+use crate::ring::Waker;
 
 /// What happens at an instant.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +43,9 @@ pub(super) struct Seat {
     pub(super) changed: BTreeSet<SockId>,
     /// When the ring wants its next turn.
     pub(super) alarm: Option<Now>,
-    pub(super) woken: Arc<AtomicBool>,
+    pub(super) waker: Waker,
+    /// The waker was used since the ring last looked.
+    pub(super) woken: bool,
 }
 
 #[derive(Debug, Default)]
@@ -95,12 +96,17 @@ impl World {
     // ---- time ----
 
     /// When something happens next: a packet, a deadline of a ring, a wake-up.
-    pub(super) fn next_due(&self) -> Option<Now> {
-        let event = self.events.keys().next().map(|&(at, _)| at);
-        let seats = self.seats.iter().filter_map(|s| {
-            if s.woken.load(Ordering::Acquire) { Some(self.now) } else { s.alarm.map(|at| at.max(self.now)) }
+    pub(super) fn next_due(&mut self) -> Option<Now> {
+        let now = self.now;
+        let alarms = self.seats.iter_mut().filter_map(|seat| {
+            if seat.waker.take() {
+                seat.woken = true;
+                seat.alarm = Some(now);
+            }
+            seat.alarm.map(|at| at.max(now))
         });
-        seats.chain(event).min()
+        let event = self.events.keys().next().map(|&(at, _)| at);
+        alarms.chain(event).min()
     }
 
     /// Moves to the next instant at which something happens, if it is not after `limit`, and lets it happen.
@@ -144,9 +150,9 @@ impl World {
 
     // ---- seats ----
 
-    pub(super) fn take_seat(&mut self, host: IpAddr, woken: Arc<AtomicBool>) -> SeatId {
+    pub(super) fn take_seat(&mut self, host: IpAddr, waker: Waker) -> SeatId {
         let incarnation = self.incarnation(host);
-        self.seats.push(Seat { host, incarnation, changed: BTreeSet::new(), alarm: None, woken });
+        self.seats.push(Seat { host, incarnation, changed: BTreeSet::new(), alarm: None, waker, woken: false });
         SeatId(self.seats.len() - 1)
     }
 
@@ -155,6 +161,13 @@ impl World {
         self.seats.get(seat.0).is_some_and(|s| {
             self.hosts.get(&s.host).map_or(0, |h| h.incarnation) == s.incarnation
         })
+    }
+
+    /// Asks for a turn of a ring at `at`, or earlier if it asked for that before.
+    pub(super) fn want_turn(&mut self, seat: SeatId, at: Now) {
+        if let Some(seat) = self.seats.get_mut(seat.0) {
+            seat.alarm = Some(seat.alarm.map_or(at, |alarm| alarm.min(at)));
+        }
     }
 
     /// Tells the socket's ring that something changed, and that it should have a turn at this very instant.
@@ -182,12 +195,15 @@ impl World {
         self.hosts.get(&host).map_or(0, |h| h.fds.len())
     }
 
+    pub(super) fn has_free_fd(&self, host: IpAddr) -> bool {
+        self.open_fds(host) < self.faults.config.fd_limit
+    }
+
     pub(super) fn alloc_fd(&mut self, host: IpAddr, id: SockId) -> io::Result<i32> {
-        let limit = self.faults.config.fd_limit;
-        let host = self.hosts.entry(host).or_default();
-        if host.fds.len() >= limit {
+        if !self.has_free_fd(host) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
+        let host = self.hosts.entry(host).or_default();
         let fd = host.free_fds.pop_first().unwrap_or_else(|| {
             host.fds_seen += 1;
             FIRST_FD + host.fds_seen - 1

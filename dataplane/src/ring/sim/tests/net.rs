@@ -38,7 +38,9 @@ fn pump(net: &SimNet, from: &mut SimSocket, to: &mut SimSocket, bytes: &[u8]) ->
     let mut got = Vec::new();
     let mut ended = false;
     for _ in 0..100_000 {
-        sent += from.write(&bytes[sent..]);
+        if !ended {
+            sent += from.write(&bytes[sent..]);
+        }
         if sent == bytes.len() && !ended && !from.is_reset() {
             from.shutdown();
             ended = true;
