@@ -23,6 +23,8 @@ mod epoll;
 mod fds;
 mod op;
 mod probe;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod slots;
 mod waker;
 
