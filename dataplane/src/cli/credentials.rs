@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use viaduct_proto::hybrid::Token;
 use viaduct_proto::limits::KEY_MAX;
 use viaduct_proto::sas::{self, ConnectionString};
 
@@ -23,7 +24,7 @@ pub struct Credentials {
     entity_path: Option<String>,
     key_name: Option<String>,
     key: Option<Arc<sas::Key>>,
-    signature: Option<Arc<str>>,
+    signature: Option<Token>,
     anonymous: bool,
     timeout: Option<Duration>,
 }
@@ -57,7 +58,7 @@ impl Credentials {
                     "-s/AzureRelaySharedAccessSignature cannot be combined with -k or -K: give a signature or a key",
                 ));
             }
-            all.signature = Some(trim_quotes(signature).into());
+            all.signature = Some(Token::new(trim_quotes(signature)));
             (all.key_name, all.key) = (None, None);
         }
         Ok(all)
@@ -116,12 +117,12 @@ impl Credentials {
     fn apply_connection_string(&mut self, text: &str, source: &str) -> Result<(), CliError> {
         let parsed = ConnectionString::parse(trim_quotes(text))
             .map_err(|error| CliError::usage(format_args!("Invalid {source} value. {error}")))?;
-        self.host = parsed.endpoint_host;
+        self.host = Some(parsed.endpoint_host);
         self.port = parsed.endpoint_port;
         self.entity_path = parsed.entity_path;
         self.key_name = parsed.key_name;
         self.key = parsed.key.map(Arc::new);
-        self.signature = parsed.signature.map(Into::into);
+        self.signature = parsed.signature;
         self.timeout = parsed.operation_timeout_s.map(Duration::from_secs);
         Ok(())
     }
@@ -139,7 +140,7 @@ fn endpoint_uri(text: &str) -> Result<(Option<String>, Option<u16>), CliError> {
         return Err(invalid());
     }
     let parsed = ConnectionString::parse(&format!("Endpoint={uri}")).map_err(|_| invalid())?;
-    Ok((parsed.endpoint_host, parsed.endpoint_port))
+    Ok((Some(parsed.endpoint_host), parsed.endpoint_port))
 }
 
 fn key_name(text: &str) -> Result<String, CliError> {
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!((endpoint.host.as_str(), endpoint.port), ("other", 443));
         assert!(matches!(endpoint.credential, Credential::Key { name, .. } if name == "root"));
         let endpoint = load(&["-s", "token", "-x", STRING]).unwrap().endpoint("a1", true).unwrap();
-        assert_eq!(endpoint.credential, Credential::Signature("token".into()));
+        assert_eq!(endpoint.credential, Credential::Signature(Token::new("token")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use viaduct_proto::hybrid::Token;
 use viaduct_proto::sas;
 
 use crate::config::limits::ShardLimits;
@@ -78,7 +79,7 @@ pub enum Credential {
         key: Arc<sas::Key>,
     },
     /// A token made elsewhere, sent as it is.
-    Signature(Arc<str>),
+    Signature(Token),
     /// No token.
     Anonymous,
 }
@@ -98,7 +99,7 @@ impl PartialEq for Credential {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Key { name: a, key: x }, Self::Key { name: b, key: y }) => a == b && Arc::ptr_eq(x, y),
-            (Self::Signature(a), Self::Signature(b)) => a == b,
+            (Self::Signature(a), Self::Signature(b)) => a.as_str() == b.as_str(),
             (Self::Anonymous, Self::Anonymous) => true,
             _ => false,
         }
@@ -199,7 +200,7 @@ mod tests {
     fn debug_output_holds_no_secret() {
         let key = Credential::Key { name: "root".to_owned(), key: Arc::new(sas::Key::new("hush-hush")) };
         assert!(!format!("{key:?}").contains("hush"));
-        let signature = Credential::Signature("SharedAccessSignature sr=hush".into());
+        let signature = Credential::Signature(Token::new("SharedAccessSignature sr=hush"));
         assert!(!format!("{signature:?}").contains("hush"));
     }
 }

@@ -310,7 +310,7 @@ fn read_key(text: Located<String>, report: &mut Report<'_>) -> Option<sas::Key> 
         report.add(text.at, "a key has 1 to 256 characters");
         return None;
     }
-    Some(sas::Key::new(&text.value))
+    Some(sas::Key::new(text.value))
 }
 
 fn word<T: FromStr>(text: Located<String>, expected: &str, report: &mut Report<'_>) -> Option<T> {

@@ -24,7 +24,7 @@ use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{ServerName, UnixTime};
-use viaduct_proto::sas;
+use viaduct_proto::sas::{self, ConnectionString};
 use zeroize::Zeroizing;
 
 use crate::config::relay::DEV_RULE;
@@ -38,7 +38,7 @@ pub struct DevState {
     pub ca_pem_path: PathBuf,
     /// Certificate and key for this machine.
     pub tls: Arc<rustls::ServerConfig>,
-    key: Zeroizing<String>,
+    key: sas::Key,
 }
 
 impl DevState {
@@ -63,7 +63,7 @@ impl DevState {
     /// Key of the rule [`DEV_RULE`].
     #[must_use]
     pub fn key(&self) -> sas::Key {
-        sas::Key::new(&self.key)
+        self.key.clone()
     }
 
     /// Writes the connection string for a relay on `port` of this machine into a file and returns the file's path.
@@ -72,10 +72,17 @@ impl DevState {
     /// The file cannot be written.
     pub fn write_connection_string(&self, port: u16) -> Result<PathBuf, DevError> {
         let path = self.dir.join("connection-string");
-        let text = Zeroizing::new(format!(
-            "Endpoint=sb://localhost:{port}/;SharedAccessKeyName={DEV_RULE};SharedAccessKey={}\n",
-            *self.key
-        ));
+        let connection = ConnectionString {
+            endpoint_host: "localhost".to_owned(),
+            endpoint_port: Some(port),
+            entity_path: None,
+            key_name: Some(DEV_RULE.to_owned()),
+            key: Some(self.key.clone()),
+            signature: None,
+            operation_timeout_s: None,
+            managed_identity: false,
+        };
+        let text = Zeroizing::new(connection.dangerous_text() + "\n");
         write(&path, text.as_bytes(), SECRET)?;
         Ok(path)
     }
@@ -203,19 +210,19 @@ fn is_fresh(cert: &Path, ca: &Path) -> bool {
     check().is_some()
 }
 
-fn open_key(path: &Path) -> Result<Zeroizing<String>, DevError> {
+fn open_key(path: &Path) -> Result<sas::Key, DevError> {
     if path.exists() {
         let text = Zeroizing::new(read(path)?);
         let key = text.trim_end();
         // As it is read back from a connection string, in which these would end the value.
         let fits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-        return if fits { Ok(Zeroizing::new(key.to_owned())) } else { Err(DevError::Content(path.to_owned())) };
+        return if fits { Ok(sas::Key::new(key)) } else { Err(DevError::Content(path.to_owned())) };
     }
     let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *random).map_err(DevError::Random)?;
     let key = Zeroizing::new(base64(&random));
     write(path, key.as_bytes(), SECRET)?;
-    Ok(key)
+    Ok(sas::Key::new(key.as_str()))
 }
 
 /// Base64 with padding (RFC 4648 section 4), the form that connection strings carry keys in.
@@ -345,7 +352,7 @@ mod tests {
         let connection_string = first.write_connection_string(8443).unwrap();
         let server = fs::read(folder.path().join("server.pem")).unwrap();
         let again = DevState::open(Some(folder.path())).unwrap();
-        assert_eq!(*first.key, *again.key);
+        assert_eq!(first.key.dangerous_text(), again.key.dangerous_text());
         assert_eq!(fs::read(folder.path().join("server.pem")).unwrap(), server);
         handshake(&again.tls, &first.ca_pem_path, "localhost").unwrap();
         for secret in ["key", "ca-key.pem", "server-key.pem", "connection-string"] {
@@ -353,8 +360,9 @@ mod tests {
         }
         let text = fs::read_to_string(connection_string).unwrap();
         assert!(text.starts_with("Endpoint=sb://localhost:8443/;SharedAccessKeyName=RootManageSharedAccessKey;"));
-        assert!(text.trim_end().ends_with(first.key.as_str()) && first.key.len() == 44);
-        assert!(!format!("{first:?}").contains(first.key.as_str()));
+        let key = first.key.dangerous_text();
+        assert!(text.contains(key) && key.len() == 44);
+        assert!(!format!("{first:?}").contains(key));
     }
 
     #[test]
