@@ -1,1 +1,3 @@
-//! Placeholder of a module under construction.
+//! The control plane: everything rare, slow or in need of the ecosystem. It never touches payload bytes.
+
+pub mod dev;
