@@ -153,10 +153,9 @@ impl Bridge {
             Ok(rest) => {
                 stream.link.phase = LinkPhase::Open;
                 self.on_link_open(wires, key);
-                if !rest.is_empty() {
-                    let mut lease = wires.lease(rest.len());
-                    lease.extend_from_slice(&rest);
-                    self.on_link_data(wires, key, lease);
+                match wires.leases(&rest) {
+                    Some(leases) => leases.into_iter().for_each(|lease| self.on_link_data(wires, key, lease)),
+                    None => self.fail(wires, key, &Failure::lost("no memory")),
                 }
             }
             Err(why) => self.fail(wires, key, &Failure::lost(format!("the relay refused: {why}"))),

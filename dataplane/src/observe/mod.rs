@@ -1,1 +1,5 @@
-//! Placeholder of a module under construction.
+//! What others see of a running node: counters and log.
+
+mod stats;
+
+pub use stats::{Counters, ShardStats};

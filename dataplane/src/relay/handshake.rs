@@ -5,7 +5,7 @@ use viaduct_proto::hybrid::{Action, HcTarget, Refusal, parse_hc_target};
 use viaduct_proto::sas::{self, AuthError, Grant, Rights, SasToken};
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::upgrade;
-use viaduct_proto::{Parsed, Violation, limits};
+use viaduct_proto::{Parsed, limits};
 
 use super::{Head, Leaving, Relay, Role, timer};
 use crate::shard::{Handover, Order};
@@ -66,8 +66,7 @@ impl Relay {
             }
             Err(violation) => {
                 self.counters.bad_heads += 1;
-                let refusal = if violation == Violation::HeadTooLong { Refusal::HeadTooLong } else { Refusal::BadHead };
-                self.refuse_plain(wires, id, &refusal);
+                self.refuse_plain(wires, id, &Refusal::from(violation));
             }
         }
     }
@@ -112,7 +111,7 @@ impl Relay {
 
     /// Checks the token of a request: header first, then query (reference section 2.7).
     pub(super) fn authorize(&self, wires: &Wires, head: &RequestHead, target: &HcTarget, need: Rights) -> Result<Grant, AuthError> {
-        let text = head.headers.get(AUTHORIZATION).or_else(|| target.token.as_ref().map(|token| token.reveal()));
+        let text = head.headers.get(AUTHORIZATION).or_else(|| target.token.as_ref().map(|token| token.as_str()));
         let text = text.filter(|text| !text.trim().is_empty()).ok_or(AuthError::Missing)?;
         let host = head.headers.get("Host").unwrap_or_default();
         self.verify(wires, text, host, &target.path, need)

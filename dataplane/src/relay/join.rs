@@ -84,12 +84,10 @@ impl Relay {
     }
 
     /// Bytes that were read before the two ends were joined.
-    pub(super) fn forward_bytes(&mut self, wires: &mut Wires, id: WireId, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
-            let mut lease = wires.lease(bytes.len());
-            let taken = lease.extend_from_slice(bytes);
-            bytes = bytes.get_mut(taken..).unwrap_or_default();
-            self.forward(wires, id, lease);
+    pub(super) fn forward_early(&mut self, wires: &mut Wires, id: WireId, bytes: &[u8]) {
+        match wires.leases(bytes) {
+            Some(leases) => leases.into_iter().for_each(|lease| self.forward(wires, id, lease)),
+            None => self.on_end(wires, id, None),
         }
     }
 

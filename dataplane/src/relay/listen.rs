@@ -2,13 +2,14 @@
 
 use viaduct_proto::http1::RequestHead;
 use viaduct_proto::hybrid::{
-    FromListener, HcTarget, ListenerMachine, ListenerOutput, ListenerTimers, Refusal, RenewError, parse_from_listener,
+    ControlEnd, FromListener, HcTarget, Listener as Machine, ListenerOutput, ListenerTimers, Refusal, entity_key,
+    parse_from_listener,
 };
 use viaduct_proto::limits;
 use viaduct_proto::sas::Rights;
 use viaduct_proto::ws::upgrade::{self, ServerOffer};
 use viaduct_proto::ws::{
-    Assembler, CloseCode, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message, encode_ping,
+    Assembler, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message, encode_ping,
     encode_pong,
 };
 
@@ -57,7 +58,7 @@ pub(super) struct Listener {
     pub(super) host: String,
     reader: Reader,
     assembler: Assembler,
-    machine: ListenerMachine,
+    machine: Machine,
     timer: TimerKey,
 }
 
@@ -72,7 +73,7 @@ impl Relay {
         unread: &[u8],
     ) -> Result<(), Refusal> {
         let grant = self.authorize(wires, head, target, Rights::LISTEN).map_err(Refusal::Unauthorized)?;
-        let key = target.path.to_ascii_lowercase();
+        let key = entity_key(&target.path);
         let namespace = &self.setup.namespace;
         if !namespace.autocreate && !namespace.entities.contains_key(&key) {
             return Err(Refusal::EndpointDoesNotExist);
@@ -94,7 +95,7 @@ impl Relay {
             host: head.headers.get("Host").unwrap_or_default().to_owned(),
             reader: Reader::new(Side::Server),
             assembler: Assembler::new(limits::CONTROL_MESSAGE_MAX),
-            machine: ListenerMachine::new(wires.now(), timers, grant.expires),
+            machine: Machine::new(wires.now(), timers, grant.expires),
             timer,
         };
         self.take_role(wires, id, Role::Listener(Box::new(listener)));
@@ -180,24 +181,22 @@ impl Relay {
         };
         let Some(Role::Listener(listener)) = self.roles.get(id) else { return };
         let (path, host) = (listener.entity.clone(), listener.host.clone());
-        let granted = self.verify(wires, &token, &host, &path, Rights::LISTEN);
+        let granted = self.verify(wires, token.as_str(), &host, &path, Rights::LISTEN);
         let (now, unix) = (wires.now(), wires.unix());
         let Some(Role::Listener(listener)) = self.roles.get_mut(id) else { return };
-        let why = match granted {
+        let end = match granted {
             Ok(grant) => match listener.machine.on_renew(grant.expires, unix) {
                 Ok(()) => {
                     tracing::debug!(path, "token renewed");
-                    let timer = listener.timer;
-                    wires.cancel_timer(timer);
+                    wires.cancel_timer(listener.timer);
                     listener.timer = wires.set_timer(now, Wires::timer_token(id, timer::LISTENER));
                     return;
                 }
-                Err(error @ RenewError::Expired { .. }) => error.to_string(),
+                Err(refused) => ControlEnd::TokenExpired { at: refused.at },
             },
-            Err(error) => error.to_string(),
+            Err(error) => ControlEnd::TokenInvalid(error),
         };
-        let close = encode_close(CloseCode::POLICY, &why, None);
-        self.close_listener(wires, id, &close, &why);
+        self.end_listener(wires, id, end);
     }
 
     /// Something may be due on a control channel: a ping, the end of its token, or its death.
@@ -212,10 +211,9 @@ impl Relay {
                 }
                 ListenerOutput::SendPing => wires.send(id, Chunk::from_slice(&encode_ping(&[], None))),
                 ListenerOutput::Expired => {
-                    let why = "The token is expired.";
-                    let close = encode_close(CloseCode::POLICY, why, None);
                     self.counters.listeners_expired += 1;
-                    return self.close_listener(wires, id, &close, why);
+                    let at = listener.machine.token_expiry();
+                    return self.end_listener(wires, id, ControlEnd::TokenExpired { at });
                 }
                 ListenerOutput::Dead => {
                     return self.unregister(wires, id, "no answer to pings", false);
@@ -227,6 +225,11 @@ impl Relay {
     /// Sends a text message to a listener.
     pub(super) fn tell_listener(wires: &mut Wires, id: WireId, json: &str) {
         wires.send(id, Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), None)));
+    }
+
+    fn end_listener(&mut self, wires: &mut Wires, id: WireId, end: ControlEnd) {
+        let reason = end.reason();
+        self.close_listener(wires, id, &encode_close(end.code(), &reason, None), &reason);
     }
 
     fn close_listener(&mut self, wires: &mut Wires, id: WireId, close: &[u8], why: &str) {

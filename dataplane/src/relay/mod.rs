@@ -21,7 +21,7 @@ mod listen;
 mod refuse;
 mod rendezvous;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ use rustls::ServerConfig;
 use viaduct_proto::http1::HeadBuffer;
 use viaduct_proto::time::Now;
 
-use crate::config::relay::{Namespace, RelayLimits};
+use crate::config::limits::RelayLimits;
+use crate::config::relay::Namespace;
 use crate::observe::{Counters, ShardStats};
 use crate::ring::{Fd, Token};
 use crate::shard::{Entropy, Handover, Order, Peers};
@@ -65,10 +66,9 @@ pub struct RelaySetup {
 pub struct Relay {
     setup: RelaySetup,
     sockets: Vec<Fd>,
-    /// Sockets that stopped accepting (out of descriptors) and when to try again.
     roles: Roles<Role>,
     /// Hybrid connections with listeners, by lower-case path.
-    entities: HashMap<String, Entity>,
+    entities: BTreeMap<String, Entity>,
     /// Senders that wait, by rendezvous id.
     waiting: HashMap<String, WireId>,
     entropy: Entropy,
@@ -124,7 +124,7 @@ impl Relay {
             setup,
             sockets: Vec::new(),
             roles: Roles::default(),
-            entities: HashMap::new(),
+            entities: BTreeMap::new(),
             waiting: HashMap::new(),
             entropy,
             counters: Counters::default(),

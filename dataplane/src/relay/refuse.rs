@@ -38,10 +38,7 @@ impl Relay {
         let tracking = Tracking { id: &tracking_id, namespace, path, at: wires.unix() };
         let reason = reason_phrase(refusal, &tracking);
         let status = refusal.status();
-        tracing::info!(
-            peer = ?wires.peer(id), status, path, tracking = %tracking_id, operation = refusal.operation(),
-            "{}", refusal.text()
-        );
+        tracing::info!(peer = ?wires.peer(id), status, path, tracking = %tracking_id, "refused: {}", refusal.text());
         self.counters.refused += 1;
         let mut out = Vec::with_capacity(512);
         let headers = [("Connection", "close"), ("Content-Type", "text/plain"), ("TrackingId", &*tracking_id)];

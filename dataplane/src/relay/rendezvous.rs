@@ -144,16 +144,15 @@ impl Relay {
         if !same_entity(waiting) {
             return Err(Refusal::BadRendezvous);
         }
-        if let Some(status) = &target.status_code {
-            let text = target.status_description.clone().unwrap_or_default();
-            let refusal = Refusal::rejected(status, &text)?;
+        if let Some(rejection) = target.rejection()? {
+            let refusal = Refusal::Rejected { status: rejection.status, text: rejection.description };
             if let Some(waiting) = self.stop_waiting(wires, sender) {
                 self.counters.rejected += 1;
                 self.refuse_for(wires, sender, &refusal, &waiting.host, &waiting.path);
             }
-            return Err(Refusal::RejectDelivered);
+            return Err(Refusal::RejectNoted);
         }
-        let Some(mut waiting) = self.stop_waiting(wires, sender) else { return Err(Refusal::BadRendezvous) };
+        let Some(waiting) = self.stop_waiting(wires, sender) else { return Err(Refusal::BadRendezvous) };
         // The protocol that the listener's client put first is the one it chose (reference section 2.4).
         let protocol = offer.protocols.first().map(String::as_str);
         for (wire, key) in [(id, &offer.key), (sender, &waiting.key)] {
@@ -165,10 +164,10 @@ impl Relay {
         wires.resume(sender);
         tracing::debug!(path = waiting.path, peer = ?wires.peer(sender), "sender and listener joined");
         if !waiting.early.is_empty() {
-            self.forward_bytes(wires, sender, &mut waiting.early);
+            self.forward_early(wires, sender, &waiting.early);
         }
         if !unread.is_empty() {
-            self.forward_bytes(wires, id, &mut unread.to_vec());
+            self.forward_early(wires, id, unread);
         }
         Ok(())
     }

@@ -45,6 +45,9 @@ use crate::buf::Pool;
 pub enum Ring {
     /// Over epoll.
     Epoll(Box<EpollRing>),
+    /// On a simulated network.
+    #[cfg(any(test, feature = "sim"))]
+    Sim(Box<sim::SimRing>),
 }
 
 /// Calls the same method of whichever ring it is.
@@ -52,6 +55,8 @@ macro_rules! each {
     ($self:expr, $ring:ident => $call:expr) => {
         match $self {
             Ring::Epoll($ring) => $call,
+            #[cfg(any(test, feature = "sim"))]
+            Ring::Sim($ring) => $call,
         }
     };
 }

@@ -72,7 +72,8 @@ impl Shard {
     /// The ring is broken.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wires.wait(&mut self.completions, &mut self.timers)?;
-        let more = self.take_orders();
+        let orders = &mut self.orders;
+        self.mailbox.drain(ORDERS_PER_TURN, |order| orders.push(order));
         for order in self.orders.drain(..) {
             if matches!(order, Order::Stop) {
                 return Ok(Turn::Stopped);
@@ -95,15 +96,7 @@ impl Shard {
         }
         self.job.on_events(&mut self.wires);
         self.job.on_turn_end(&self.wires);
-        if more {
-            self.mailbox.wake_again();
-        }
         Ok(Turn::Again)
-    }
-
-    fn take_orders(&mut self) -> bool {
-        let orders = &mut self.orders;
-        self.mailbox.drain(ORDERS_PER_TURN, |order| orders.push(order)) == ORDERS_PER_TURN
     }
 
     /// The connections, for tests and counters.

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::transmit::is_transient;
 use super::{Armed, End, IDLE_AFTER, Life, WireError, WireEvent, WireId, Wires, kind};
-use crate::buf::Lease;
+use crate::buf::{Lease, Pool, PoolConfig};
 use crate::ring::{Interest, Op, Readiness, RecvInto, Token};
 use crate::sys::errno;
 
@@ -44,7 +45,7 @@ impl Wires {
         let (fd, quiet, hot) = (wire.fd, wire.rx.quiet, wire.rx.full >= HOT_AFTER);
         let armed = if quiet {
             let token = Token::new(id.index, id.generation, kind::POLL);
-            Armed::Poll(self.ring.submit(Op::Poll { fd, interest: Interest::READ }, token))
+            Armed::Poll(self.ring.submit(Op::Poll { fd, flags: Interest::READ }, token))
         } else {
             let lease = if hot && !draining { self.large.take() } else { None };
             let into = lease.map_or(RecvInto::Provided, RecvInto::Lease);
@@ -66,7 +67,7 @@ impl Wires {
         if result.is_ok() {
             wire.rx.quiet = false;
         }
-        let broken = result.is_ok_and(|ready| ready.is_broken());
+        let broken = result.is_ok_and(|ready| ready.error);
         if broken && !wire.rx.wanted && wire.life == Life::Open {
             self.fail(id, WireError::Io(io::ErrorKind::ConnectionReset.into()));
         } else {
@@ -112,7 +113,7 @@ impl Wires {
                 wire.rx.armed = Armed::Starved;
                 self.starved.push_back(id);
             }
-        } else if errno::is_transient(&error) || errno::is_cancelled(&error) {
+        } else if is_transient(&error) || errno::is_cancelled(&error) {
             self.mark_dirty(id);
         } else {
             self.fail(id, WireError::Io(error));
@@ -128,12 +129,17 @@ impl Wires {
         let mut protocol = Vec::new();
         let mut plain: Vec<Lease> = Vec::new();
         let bulk = lease.filled() > FULL;
+        let mut no_memory = false;
         let result = tls.receive(
             lease.data_mut(),
             &mut |mut bytes| {
                 while !bytes.is_empty() {
                     if plain.last().is_none_or(|last| last.spare() == 0) {
-                        plain.push(self.lease_for(if bulk { usize::MAX } else { bytes.len() }));
+                        let Some(lease) = self.lease_for(if bulk { usize::MAX } else { bytes.len() }) else {
+                            no_memory = true;
+                            return;
+                        };
+                        plain.push(lease);
                     }
                     let taken = plain.last_mut().map_or(0, |last| last.extend_from_slice(bytes));
                     bytes = bytes.get(taken..).unwrap_or_default();
@@ -153,16 +159,21 @@ impl Wires {
             }
             self.mark_dirty(id);
         }
-        if let Err(error) = result {
-            self.fail(id, WireError::Tls(error));
+        match result {
+            Ok(()) if no_memory => self.fail(id, WireError::Io(io::ErrorKind::OutOfMemory.into())),
+            Ok(()) => {}
+            Err(error) => self.fail(id, WireError::Tls(error)),
         }
     }
 
-    /// A buffer for about `len` bytes. Where the pools are empty the heap serves: bytes that were received must go on, and
-    /// their number is bounded by what the receive buffers could hold.
-    pub(super) fn lease_for(&self, len: usize) -> Lease {
+    /// A buffer for about `len` bytes. Where the pools are empty a buffer of its own serves: bytes that were received must
+    /// go on, and their number is bounded by what the receive buffers could hold. `None`: the system has no memory.
+    pub(super) fn lease_for(&self, len: usize) -> Option<Lease> {
         let large = if len > self.small.data_len() { self.large.take() } else { None };
-        large.or_else(|| self.small.take()).unwrap_or_else(|| Lease::heap(self.small.data_len()))
+        large.or_else(|| self.small.take()).or_else(|| {
+            let own = Pool::new(PoolConfig { data_len: self.small.data_len(), count: 1 }).ok()?;
+            own.take()
+        })
     }
 
     /// Bytes for a connection that no role owns: they are dropped, only the end counts.
@@ -176,7 +187,7 @@ impl Wires {
                 }
             }
             Ok(_) => self.mark_dirty(id),
-            Err(error) if errno::is_transient(&error) || errno::is_out_of_buffers(&error) => {
+            Err(error) if is_transient(&error) || errno::is_out_of_buffers(&error) => {
                 // The linger timer bounds how often this is tried.
                 wire.rx.quiet = true;
                 self.mark_dirty(id);
@@ -239,7 +250,7 @@ impl Wires {
                 self.ring.cancel(key);
             } else {
                 let token = Token::new(id.index, id.generation, kind::POLL);
-                let key = self.ring.submit(Op::Poll { fd, interest: Interest::HANGUP }, token);
+                let key = self.ring.submit(Op::Poll { fd, flags: Interest::HANGUP }, token);
                 if let Some(wire) = self.get(id) {
                     wire.rx.armed = Armed::Poll(key);
                 }

@@ -12,7 +12,7 @@ use viaduct_proto::time::{Now, UnixTime};
 
 use super::tls::Tls;
 use super::{Armed, End, HIGH_WATER, HIGH_WATER_MIN, IDLE_AFTER, Life, Rx, Tx, Wire, WireError, WireEvent, WireId, kind};
-use crate::buf::{Chunk, Gather, Pool, PoolConfig};
+use crate::buf::{Chunk, Gather, Lease, Pool, PoolConfig};
 use crate::ring::{Completion, Fd, Op, Outcome, Ring, Token};
 use crate::timer::{TimerKey, Timers};
 
@@ -196,6 +196,31 @@ impl Wires {
     #[must_use]
     pub fn timer_token(id: WireId, kind: u8) -> Token {
         Token::new(id.index, id.generation, kind::TIMERS + kind)
+    }
+
+    /// The role's kind in a timer token of [`Wires::timer_token`].
+    #[must_use]
+    pub fn timer_kind(token: Token) -> u8 {
+        token.kind().saturating_sub(kind::TIMERS)
+    }
+
+    /// Buffers that hold copies of `bytes`. `None`: the system has no memory.
+    #[must_use]
+    pub fn leases(&self, mut bytes: &[u8]) -> Option<Vec<Lease>> {
+        let mut leases = Vec::new();
+        while !bytes.is_empty() {
+            let mut lease = self.lease_for(bytes.len())?;
+            let taken = lease.extend_from_slice(bytes);
+            bytes = bytes.get(taken..).unwrap_or_default();
+            leases.push(lease);
+        }
+        Some(leases)
+    }
+
+    /// Closes a connection that could not be given away.
+    pub fn discard(&mut self, moved: Moved) {
+        self.ring.adopt(moved.fd);
+        self.ring.close(moved.fd);
     }
 
     /// The ring, for listening sockets and counters.

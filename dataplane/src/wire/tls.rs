@@ -37,6 +37,8 @@ pub enum TlsError {
     TooLong,
     /// Encryption was asked for before the handshake was complete, or after close_notify.
     NotReady,
+    /// The system has no memory for a record.
+    NoMemory,
 }
 
 impl std::fmt::Display for TlsError {
@@ -45,20 +47,19 @@ impl std::fmt::Display for TlsError {
             Self::Protocol(e) => write!(f, "TLS: {e}"),
             Self::TooLong => f.write_str("TLS: record or handshake too long"),
             Self::NotReady => f.write_str("TLS: not ready to send"),
+            Self::NoMemory => f.write_str("TLS: no memory for a record"),
         }
     }
 }
 
 impl std::error::Error for TlsError {}
 
-#[derive(Debug)]
 enum Side {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
 }
 
 /// One TLS connection. `Send`, so that it can move to another shard between two records.
-#[derive(Debug)]
 pub(crate) struct Tls {
     side: Side,
     residue: Vec<u8>,
@@ -327,6 +328,16 @@ fn encode_into(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<us
             Err(EncodeError::InsufficientSize(needed)) => room = needed.required_size,
             Err(EncodeError::AlreadyEncoded) => return out.truncate(start),
         }
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let side = match self.side {
+            Side::Server(_) => "server",
+            Side::Client(_) => "client",
+        };
+        f.debug_struct("Tls").field("side", &side).field("ready", &self.ready).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,6 @@ use super::tls::{FRAGMENT_MAX, Tls, TlsError, sealed_len};
 use super::{End, Life, WireError, WireEvent, WireId, Wires, kind};
 use crate::buf::{Chunk, Gather, Lease};
 use crate::ring::{Op, Token};
-use crate::sys::errno;
 
 /// A chunk of at least this many bytes is encrypted where it is; smaller ones share a record.
 const OWN_RECORD: usize = 4 * 1024;
@@ -94,7 +93,7 @@ impl Wires {
         }
         match result {
             Ok(n) => gather.advance(n),
-            Err(error) if errno::is_transient(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => {
                 self.spare_gather(gather);
                 self.fail(id, WireError::Io(error));
@@ -139,7 +138,7 @@ impl Wires {
             sealer.wires.spare_gather(pending);
         }
         if notify && sealer.tls.may_send() {
-            let mut out = sealer.room(sealed_len(0));
+            let mut out = sealer.room(sealed_len(0))?;
             let n = sealer.tls.close_notify(out.spare_mut())?;
             out.set_filled(out.filled() + n);
             sealer.out = Some(out);
@@ -170,6 +169,11 @@ impl Wires {
             }
         }
     }
+}
+
+/// The same operation may succeed at once.
+pub(super) fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Encrypts a queue of chunks into as few buffers as it can.
@@ -213,7 +217,7 @@ impl Sealer<'_> {
         if data.is_empty() {
             return Ok(());
         }
-        let mut out = self.room(sealed_len(data.len()));
+        let mut out = self.room(sealed_len(data.len()))?;
         let n = self.tls.encrypt(data, out.spare_mut())?;
         out.set_filled(out.filled() + n);
         self.out = Some(out);
@@ -221,16 +225,16 @@ impl Sealer<'_> {
     }
 
     /// The current output buffer if it has room for `len` more bytes, else a new one.
-    fn room(&mut self, len: usize) -> Lease {
+    fn room(&mut self, len: usize) -> Result<Lease, TlsError> {
         match self.out.take() {
-            Some(out) if out.spare() >= len => out,
+            Some(out) if out.spare() >= len => Ok(out),
             full => {
                 // A second record means bulk: the next buffer may be large.
                 let want = if full.is_some() { usize::MAX } else { len };
                 if let Some(full) = full {
                     self.gather().push(full.freeze());
                 }
-                self.wires.lease_for(want)
+                self.wires.lease_for(want).ok_or(TlsError::NoMemory)
             }
         }
     }
