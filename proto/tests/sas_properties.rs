@@ -1,4 +1,5 @@
-//! Tokens and connection strings: what is signed verifies, what is changed does not, hostile text never panics.
+//! Tokens and connection strings: what is signed verifies, what is changed does not, hostile text never
+//! panics.
 
 use proptest::prelude::*;
 use viaduct_proto::{

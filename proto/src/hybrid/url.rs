@@ -1,4 +1,5 @@
-//! Addresses that are built or followed: the rendezvous address of `accept`, and what a bridge asks a relay for.
+//! Addresses that are built or followed: the rendezvous address of `accept`, and what a bridge asks a relay
+//! for.
 
 use alloc::{format, string::String, string::ToString};
 use core::{fmt, net::Ipv6Addr};
@@ -42,8 +43,8 @@ impl fmt::Debug for RelayUrl {
     }
 }
 
-/// Parses a WebSocket address. A fragment is dropped; blanks, control characters and non-ASCII in the target are escaped,
-/// so that a request line built from it is always well formed.
+/// Parses a WebSocket address. A fragment is dropped; blanks, control characters and non-ASCII in the target
+/// are escaped, so that a request line built from it is always well formed.
 ///
 /// # Errors
 /// [`AddressError`]: `BadScheme`, `BadHost` or `BadPort`.
@@ -90,7 +91,8 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Ad
     Ok((host, port))
 }
 
-/// Address of a rendezvous: `wss://{authority}/$hc/{raw_path}?[{forward_query}&]sb-hc-action=accept&sb-hc-id={id}`.
+/// Address of a rendezvous:
+/// `wss://{authority}/$hc/{raw_path}?[{forward_query}&]sb-hc-action=accept&sb-hc-id={id}`.
 ///
 /// `raw_path` and `forward_query` are the sender's bytes ([`super::HcTarget`]).
 #[must_use]

@@ -5,110 +5,35 @@ use crate::limits::CLOSE_REASON_MAX;
 
 #[test]
 fn statuses_and_texts() {
-    let at = UnixTime(1_745_492_895);
-    let table = [
-        (
-            Refusal::EndpointDoesNotExist,
-            404,
-            "Endpoint does not exist. TrackingId:",
-        ),
-        (
-            Refusal::NoListeners,
-            404,
-            "There are no listeners connected for the endpoint. TrackingId:",
-        ),
-        (
-            Refusal::NoMatchingListener,
-            404,
-            "None of the connected listeners meet the Allowed",
-        ),
-        (
-            Refusal::ListenerTimeout,
-            504,
-            "None of the connected listeners accepted the connection(s) within the allowed timeout. ",
-        ),
-        (
-            Refusal::ResponseTimeout,
-            504,
-            "The request was routed to the listener but the listener did not respond in the required time. ",
-        ),
-        (AuthError::Missing.into(), 401, "RelaySecurityTokenRequired"),
-        (AuthError::Malformed.into(), 401, "The token is not a readable"),
-        (
-            AuthError::UnknownRule.into(),
-            401,
-            "The token has an invalid signature. TrackingId:",
-        ),
-        (
-            AuthError::BadSignature.into(),
-            401,
-            "The token has an invalid signature. TrackingId:",
-        ),
-        (
-            AuthError::WrongResource.into(),
-            401,
-            "The token is for another resource",
-        ),
-        (
-            AuthError::MissingRight.into(),
-            401,
-            "Authorization failed for specified action: ",
-        ),
-        (
-            AuthError::Expired { at }.into(),
-            401,
-            "The token is expired. Expiration time: '2025-04-24T11:08:15'. TrackingId:",
-        ),
-        (
-            Refusal::AddressDenied,
-            401,
-            "Ip has been prevented to connect to the endpoint. ",
-        ),
-        (Refusal::TooManyListeners, 403, "MaximumListenersPerEndpoint"),
-        (
-            Refusal::NotWebSocket { missing: "Upgrade" },
-            400,
-            "This endpoint is only for web-socket requests: header Upgrade is missing or wrong. ",
-        ),
-        (Refusal::UnknownAction, 400, "Unknown action"),
-        (
-            AddressError::BadStatus.into(),
-            400,
-            "Bad address: the status of a reject",
-        ),
-        (Refusal::BadRendezvous, 403, "The rendezvous address is not valid"),
-        (Refusal::UnknownConnection, 400, "Unknown Connection ID: "),
-        (
-            Refusal::RejectNoted,
-            410,
-            "The connection was rejected as asked. ",
-        ),
-        (
-            Violation::HeadTooLong.into(),
-            431,
-            "The request head is too long. ",
-        ),
-        (
-            Violation::BadHead.into(),
-            400,
-            "The request is not a valid HTTP/1.1 request. ",
-        ),
-        (
-            Refusal::HeadTimeout,
-            408,
-            "The request head did not arrive in time. ",
-        ),
-        (Refusal::TooManyAttempts, 429, "Too many refused attempts"),
-        (Refusal::Overloaded, 503, "The relay has no room"),
-        (Refusal::ShuttingDown, 503, "The relay is shutting down"),
-        (Refusal::Internal, 500, "The relay failed"),
-    ];
-    for (refusal, status, start) in table {
-        assert_eq!(refusal.status(), status, "{refusal:?}");
-        let phrase = reason_phrase(&refusal, &TRACKING);
+    for (refusal, status, start) in TEXTS {
+        assert_eq!(refusal.status(), *status, "{refusal:?}");
+        let phrase = reason_phrase(refusal, &TRACKING);
         assert!(phrase.starts_with(start), "{phrase}");
         let tail = " TrackingId:g_G13, SystemTracker:sb://ns.example/Dir/a2, Timestamp:2025-04-24T11:08:15";
         assert!(phrase.ends_with(tail), "{phrase}");
+    }
+}
+
+#[test]
+fn faults_of_other_modules_become_refusals() {
+    let table = [
+        (Violation::HeadTooLong.into(), Refusal::HeadTooLong),
+        (Violation::BadHead.into(), Refusal::BadHead),
+        (AddressError::NotHc.into(), Refusal::EndpointDoesNotExist),
+        (AddressError::EmptyPath.into(), Refusal::EndpointDoesNotExist),
+        (AddressError::UnknownAction.into(), Refusal::UnknownAction),
+        (
+            AddressError::BadPort.into(),
+            Refusal::BadAddress(AddressError::BadPort),
+        ),
+        (
+            AuthError::Missing.into(),
+            Refusal::Unauthorized(AuthError::Missing),
+        ),
+    ];
+    for (converted, expected) in table {
+        let converted: Refusal = converted;
+        assert_eq!(converted, expected);
     }
 }
 
@@ -190,5 +115,111 @@ const TRACKING: Tracking<'_> = Tracking {
     id: "g_G13",
     namespace: "ns.example",
     path: "Dir/a2",
-    at: UnixTime(1_745_492_895),
+    at: AT,
 };
+
+/// 2025-04-24T11:08:15.
+const AT: UnixTime = UnixTime(1_745_492_895);
+
+/// Refusal, status, and how its reason phrase starts.
+const TEXTS: &[(Refusal, u16, &str)] = &[
+    (
+        Refusal::EndpointDoesNotExist,
+        404,
+        "Endpoint does not exist. TrackingId:",
+    ),
+    (
+        Refusal::NoListeners,
+        404,
+        "There are no listeners connected for the endpoint. TrackingId:",
+    ),
+    (
+        Refusal::NoMatchingListener,
+        404,
+        "None of the connected listeners meet the Allowed",
+    ),
+    (
+        Refusal::ListenerTimeout,
+        504,
+        "None of the connected listeners accepted the connection(s) within the allowed timeout. ",
+    ),
+    (
+        Refusal::ResponseTimeout,
+        504,
+        "The request was routed to the listener but the listener did not respond in the required time. ",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::Missing),
+        401,
+        "RelaySecurityTokenRequired",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::Malformed),
+        401,
+        "The token is not a readable",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::UnknownRule),
+        401,
+        "The token has an invalid signature. TrackingId:",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::BadSignature),
+        401,
+        "The token has an invalid signature. TrackingId:",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::WrongResource),
+        401,
+        "The token is for another resource",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::MissingRight),
+        401,
+        "Authorization failed for specified action: ",
+    ),
+    (
+        Refusal::Unauthorized(AuthError::Expired { at: AT }),
+        401,
+        "The token is expired. Expiration time: '2025-04-24T11:08:15'. TrackingId:",
+    ),
+    (
+        Refusal::AddressDenied,
+        401,
+        "Ip has been prevented to connect to the endpoint. ",
+    ),
+    (Refusal::TooManyListeners, 403, "MaximumListenersPerEndpoint"),
+    (
+        Refusal::NotWebSocket { missing: "Upgrade" },
+        400,
+        "This endpoint is only for web-socket requests: header Upgrade is missing or wrong. ",
+    ),
+    (Refusal::UnknownAction, 400, "Unknown action"),
+    (
+        Refusal::BadAddress(AddressError::BadStatus),
+        400,
+        "Bad address: the status of a reject",
+    ),
+    (Refusal::BadRendezvous, 403, "The rendezvous address is not valid"),
+    (Refusal::UnknownConnection, 400, "Unknown Connection ID: "),
+    (
+        Refusal::RejectNoted,
+        410,
+        "The connection was rejected as asked. ",
+    ),
+    (Refusal::HeadTooLong, 431, "The request head is too long. "),
+    (
+        Refusal::BadHead,
+        400,
+        "The request is not a valid HTTP/1.1 request. ",
+    ),
+    (
+        Refusal::HeadTimeout,
+        408,
+        "The request head did not arrive in time. ",
+    ),
+    (Refusal::TooManyAttempts, 429, "Too many refused attempts"),
+    (Refusal::Overloaded, 503, "The relay has no room"),
+    (Refusal::ShuttingDown, 503, "The relay is shutting down"),
+    (Refusal::Internal, 500, "The relay failed"),
+];

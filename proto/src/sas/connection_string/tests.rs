@@ -158,7 +158,8 @@ fn written_and_read_back() {
             .as_deref(),
         Ok(text)
     );
-    let full = "Endpoint=sb://h/;SharedAccessSignature=t;EntityPath=a;OperationTimeout=5;Authentication=Managed Identity";
+    let full = "Endpoint=sb://h/;SharedAccessSignature=t;EntityPath=a;OperationTimeout=5;\
+                Authentication=Managed Identity";
     assert_eq!(
         ConnectionString::parse(full)
             .map(|parsed| parsed.dangerous_text())
