@@ -30,7 +30,10 @@ pub enum Invocation {
 /// [`Exit::Usage`](crate::cli::exit::Exit::Usage) with the text for standard error.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
     let argv: Vec<OsString> = argv.into_iter().collect();
-    let is_azbridge = argv.first().and_then(|name| Path::new(name).file_stem()).is_some_and(|stem| stem == AZBRIDGE);
+    let is_azbridge = argv
+        .first()
+        .and_then(|name| Path::new(name).file_stem())
+        .is_some_and(|stem| stem == AZBRIDGE);
     if is_azbridge {
         return bridge(AZBRIDGE, argv.into_iter().skip(1));
     }
@@ -38,9 +41,15 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         return bridge("viaduct bridge", argv.into_iter().skip(2));
     }
     match Cli::try_parse_from(argv) {
-        Ok(Cli { command: Command::Quickstart(args) }) => Ok(Invocation::Quickstart(args)),
-        Ok(Cli { command: Command::Relay(args) }) => Ok(Invocation::Relay(args)),
-        Ok(Cli { command: Command::Bridge }) => bridge("viaduct bridge", std::iter::empty()),
+        Ok(Cli {
+            command: Command::Quickstart(args),
+        }) => Ok(Invocation::Quickstart(args)),
+        Ok(Cli {
+            command: Command::Relay(args),
+        }) => Ok(Invocation::Relay(args)),
+        Ok(Cli {
+            command: Command::Bridge,
+        }) => bridge("viaduct bridge", std::iter::empty()),
         Err(error) if error.use_stderr() => Err(CliError::usage(error.render().to_string().trim_end())),
         Err(help) => Ok(Invocation::Show(help.render().to_string())),
     }
@@ -52,7 +61,10 @@ fn bridge(program: &str, args: impl Iterator<Item = OsString>) -> Result<Invocat
         return Ok(Invocation::Show(options::help(program)));
     }
     if args.has(Name::Version) {
-        return Ok(Invocation::Show(format!("{program} {}\n", env!("CARGO_PKG_VERSION"))));
+        return Ok(Invocation::Show(format!(
+            "{program} {}\n",
+            env!("CARGO_PKG_VERSION")
+        )));
     }
     Ok(Invocation::Bridge(args))
 }
@@ -92,7 +104,10 @@ pub struct QuickstartArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub port: u16,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented on the type; a comment here would become help text")]
+    #[expect(
+        missing_docs,
+        reason = "documented on the type; a comment here would become help text"
+    )]
     pub node: NodeArgs,
 }
 
@@ -119,7 +134,10 @@ pub struct RelayArgs {
     #[arg(long)]
     pub no_tls: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented on the type; a comment here would become help text")]
+    #[expect(
+        missing_docs,
+        reason = "documented on the type; a comment here would become help text"
+    )]
     pub node: NodeArgs,
 }
 
@@ -177,8 +195,11 @@ mod tests {
 
     #[test]
     fn relay_takes_dev_or_a_file_but_not_both() {
-        let line = "viaduct relay --dev --listen 127.0.0.1:1 --listen [::1]:2 --threads 3 --engine epoll --no-tls";
-        let Ok(Invocation::Relay(args)) = parsed(line) else { panic!("a relay") };
+        let line =
+            "viaduct relay --dev --listen 127.0.0.1:1 --listen [::1]:2 --threads 3 --engine epoll --no-tls";
+        let Ok(Invocation::Relay(args)) = parsed(line) else {
+            panic!("a relay")
+        };
         assert!(args.dev && args.no_tls && args.listen.len() == 2);
         let (mut threads, mut engine, mut log) = (1, EngineChoice::Auto, LogSettings::default());
         args.node.apply(&mut threads, &mut engine, &mut log);
@@ -199,20 +220,45 @@ mod tests {
 
     #[test]
     fn quickstart_has_defaults() {
-        let Ok(Invocation::Quickstart(args)) = parsed("viaduct quickstart") else { panic!("a quickstart") };
-        assert_eq!((args.listen.to_string().as_str(), args.port), ("127.0.0.1:8443", 8080));
+        let Ok(Invocation::Quickstart(args)) = parsed("viaduct quickstart") else {
+            panic!("a quickstart")
+        };
+        assert_eq!(
+            (args.listen.to_string().as_str(), args.port),
+            ("127.0.0.1:8443", 8080)
+        );
     }
 
     #[test]
     fn bridge_options_are_azbridges_under_both_names() {
-        for line in ["viaduct bridge -L 80:r -v", "/usr/bin/azbridge -L 80:r -v", "azbridge.exe -L 80:r -v"] {
-            let Ok(Invocation::Bridge(args)) = parsed(line) else { panic!("{line}") };
+        for line in [
+            "viaduct bridge -L 80:r -v",
+            "/usr/bin/azbridge -L 80:r -v",
+            "azbridge.exe -L 80:r -v",
+        ] {
+            let Ok(Invocation::Bridge(args)) = parsed(line) else {
+                panic!("{line}")
+            };
             assert_eq!(args.value(Name::LocalForward), Some("80:r"));
         }
-        assert_eq!(parsed("azbridge relay --dev").expect_err("positional").exit, Exit::Usage);
-        for line in ["azbridge -h", "azbridge -?", "viaduct bridge --help", "viaduct --help", "viaduct relay --help"] {
-            assert!(matches!(parsed(line), Ok(Invocation::Show(text)) if text.contains("Usage:")), "{line}");
+        assert_eq!(
+            parsed("azbridge relay --dev").expect_err("positional").exit,
+            Exit::Usage
+        );
+        for line in [
+            "azbridge -h",
+            "azbridge -?",
+            "viaduct bridge --help",
+            "viaduct --help",
+            "viaduct relay --help",
+        ] {
+            assert!(
+                matches!(parsed(line), Ok(Invocation::Show(text)) if text.contains("Usage:")),
+                "{line}"
+            );
         }
-        assert!(matches!(parsed("azbridge --version"), Ok(Invocation::Show(text)) if text.starts_with("azbridge ")));
+        assert!(
+            matches!(parsed("azbridge --version"), Ok(Invocation::Show(text)) if text.starts_with("azbridge "))
+        );
     }
 }

@@ -46,10 +46,14 @@ pub fn resolve(args: &BridgeArgs, environment: Option<&str>) -> Result<BridgeSet
 
     let forwards = Forwards::load(args)?;
     if forwards.is_empty() {
-        return Err(CliError::usage("You must specify at least one -L or -T forwarder."));
+        return Err(CliError::usage(
+            "You must specify at least one -L or -T forwarder.",
+        ));
     }
     if args.has(Name::NoAuthentication) && !forwards.remotes.is_empty() {
-        return Err(CliError::usage("--no-authentication is for -L only: listening at a relay needs a token."));
+        return Err(CliError::usage(
+            "--no-authentication is for -L only: listening at a relay needs a token.",
+        ));
     }
     let relays = relays(args, &credentials, &forwards)?;
     let tls = ClientTls::load(args.value(Name::Ca).map(Path::new))
@@ -77,17 +81,24 @@ fn refuse_not_carried(args: &BridgeArgs) -> Result<(), CliError> {
     let refused = [
         (Name::ConfigFile, "-f/--config-file: configuration files"),
         (Name::Option, "-o/--option: configuration overrides"),
-        (Name::Service, "-svc/--svc: service mode is not supported; start the bridge from a service manager. Options"),
+        (
+            Name::Service,
+            "-svc/--svc: service mode is not supported; start the bridge from a service manager. Options",
+        ),
     ];
     if let Some((_, what)) = refused.iter().find(|(name, _)| args.has(*name)) {
-        return Err(CliError::usage(format_args!("{what} are not supported; give options on the command line.")));
+        return Err(CliError::usage(format_args!(
+            "{what} are not supported; give options on the command line."
+        )));
     }
     match args.value(Name::Mux) {
         None | Some("auto" | "off") => Ok(()),
-        Some("require") => {
-            Err(CliError::usage("--mux require: shared tunnels are not supported; use --mux auto or --mux off."))
-        }
-        Some(other) => Err(CliError::usage(format_args!("Unexpected value '{other}' for option 'mux': use auto or off"))),
+        Some("require") => Err(CliError::usage(
+            "--mux require: shared tunnels are not supported; use --mux auto or --mux off.",
+        )),
+        Some(other) => Err(CliError::usage(format_args!(
+            "Unexpected value '{other}' for option 'mux': use auto or off"
+        ))),
     }
 }
 
@@ -97,9 +108,15 @@ fn relays(
     forwards: &Forwards,
 ) -> Result<Vec<RelayEndpoint>, CliError> {
     let secure = !args.has(Name::NoTls);
-    let relays =
-        forwards.relays.iter().map(|relay| credentials.endpoint(relay, secure)).collect::<Result<Vec<_>, _>>()?;
-    match relays.iter().find(|relay| !relay.secure && !is_loopback_host(&relay.host)) {
+    let relays = forwards
+        .relays
+        .iter()
+        .map(|relay| credentials.endpoint(relay, secure))
+        .collect::<Result<Vec<_>, _>>()?;
+    match relays
+        .iter()
+        .find(|relay| !relay.secure && !is_loopback_host(&relay.host))
+    {
         Some(relay) => Err(CliError::usage(format_args!(
             "--no-tls sends keys and data unencrypted, so it is only for a relay on a loopback address, not {}",
             relay.host
@@ -114,14 +131,20 @@ fn is_loopback_host(host: &str) -> bool {
 
 fn warnings(args: &BridgeArgs, tls: &ClientTls, relays: &[RelayEndpoint]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let secrets = [(Name::ConnectionString, "-x"), (Name::SharedAccessKey, "-k"), (Name::Signature, "-s")];
+    let secrets = [
+        (Name::ConnectionString, "-x"),
+        (Name::SharedAccessKey, "-k"),
+        (Name::Signature, "-s"),
+    ];
     for (_, option) in secrets.iter().filter(|(name, _)| args.has(*name)) {
         warnings.push(format!(
             "{option} on the command line is visible in the process list; the environment variable {ENVIRONMENT} is not"
         ));
     }
     if tls.roots == 0 && relays.iter().any(|relay| relay.secure) {
-        warnings.push("no trusted certificates found: set --ca or SSL_CERT_FILE, or install ca-certificates".to_owned());
+        warnings.push(
+            "no trusted certificates found: set --ca or SSL_CERT_FILE, or install ca-certificates".to_owned(),
+        );
     }
     warnings
 }
@@ -135,8 +158,14 @@ fn log_settings(args: &BridgeArgs) -> Result<LogSettings, CliError> {
         _ => LogLevel::Trace,
     };
     let format: Option<LogFormat> = word(args, Name::LogFormat, "log-format")?;
-    let file = args.value(Name::LogFile).map(|file| PathBuf::from(trim_quotes(file)));
-    Ok(LogSettings { level, format: format.unwrap_or_default(), file })
+    let file = args
+        .value(Name::LogFile)
+        .map(|file| PathBuf::from(trim_quotes(file)));
+    Ok(LogSettings {
+        level,
+        format: format.unwrap_or_default(),
+        file,
+    })
 }
 
 fn keep_alive(args: &BridgeArgs) -> Result<Duration, CliError> {
@@ -144,8 +173,14 @@ fn keep_alive(args: &BridgeArgs) -> Result<Duration, CliError> {
     Ok(seconds.map_or(KEEP_ALIVE, |seconds| Duration::from_secs(u64::from(seconds))))
 }
 
-fn number(args: &BridgeArgs, name: Name, range: std::ops::RangeInclusive<u16>) -> Result<Option<u16>, CliError> {
-    let Some(text) = args.value(name) else { return Ok(None) };
+fn number(
+    args: &BridgeArgs,
+    name: Name,
+    range: std::ops::RangeInclusive<u16>,
+) -> Result<Option<u16>, CliError> {
+    let Some(text) = args.value(name) else {
+        return Ok(None);
+    };
     let option = if name == Name::Threads { "threads" } else { "a" };
     match text.parse::<u16>() {
         Ok(number) if range.contains(&number) => Ok(Some(number)),
@@ -162,10 +197,14 @@ fn word<T: FromStr<Err: std::fmt::Display>>(
     name: Name,
     option: &str,
 ) -> Result<Option<T>, CliError> {
-    let Some(text) = args.value(name) else { return Ok(None) };
-    text.parse()
-        .map(Some)
-        .map_err(|error| CliError::usage(format_args!("Unexpected value '{text}' for option '{option}': {error}")))
+    let Some(text) = args.value(name) else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|error| {
+        CliError::usage(format_args!(
+            "Unexpected value '{text}' for option '{option}': {error}"
+        ))
+    })
 }
 
 /// Addresses of this machine that `-b` names, in the order of the resolver; none for "any".
@@ -219,37 +258,98 @@ mod tests {
     #[test]
     fn one_big_command_line() {
         let setup = resolved(&[
-            "-b", "127.0.0.4", "-g", "-x", STRING, "-L", "127.0.100.1:8888:foo", "-L", "8889/web:foo2", "-q", "-R",
-            "foo4:123", "-T", "foo9:baz/10.1.1.1:123", "-v", "-a", "60", "--threads", "2", "--engine", "epoll",
-            "-l", "'x.log'", "--log-format", "json", "--exit-on-forward-failure",
+            "-b",
+            "127.0.0.4",
+            "-g",
+            "-x",
+            STRING,
+            "-L",
+            "127.0.100.1:8888:foo",
+            "-L",
+            "8889/web:foo2",
+            "-q",
+            "-R",
+            "foo4:123",
+            "-T",
+            "foo9:baz/10.1.1.1:123",
+            "-v",
+            "-a",
+            "60",
+            "--threads",
+            "2",
+            "--engine",
+            "epoll",
+            "-l",
+            "'x.log'",
+            "--log-format",
+            "json",
+            "--exit-on-forward-failure",
         ])
         .unwrap();
         let config = &setup.config;
-        assert_eq!((config.locals.len(), config.remotes.len(), config.relays.len()), (2, 2, 4));
+        assert_eq!(
+            (config.locals.len(), config.remotes.len(), config.relays.len()),
+            (2, 2, 4)
+        );
         assert_eq!(config.bind_addresses, ["127.0.0.4".parse::<IpAddr>().unwrap()]);
         assert_eq!((config.keep_alive, config.threads), (Duration::from_secs(60), 2));
-        assert_eq!((config.engine, config.connect_timeout), (EngineChoice::Epoll, Duration::from_secs(70)));
-        assert_eq!((config.log.level, config.log.format), (LogLevel::Quiet, LogFormat::Json));
+        assert_eq!(
+            (config.engine, config.connect_timeout),
+            (EngineChoice::Epoll, Duration::from_secs(70))
+        );
+        assert_eq!(
+            (config.log.level, config.log.format),
+            (LogLevel::Quiet, LogFormat::Json)
+        );
         assert_eq!(config.log.file.as_deref(), Some(Path::new("x.log")));
         assert!(config.exit_on_forward_failure);
-        assert!(config.relays.iter().all(|relay| relay.secure && relay.port == 8443));
+        assert!(
+            config
+                .relays
+                .iter()
+                .all(|relay| relay.secure && relay.port == 8443)
+        );
         assert!(matches!(&config.relays[0].credential, Credential::Key { name, .. } if name == "root"));
-        assert!(setup.warnings.iter().any(|line| line.starts_with("-x on the command line")));
+        assert!(
+            setup
+                .warnings
+                .iter()
+                .any(|line| line.starts_with("-x on the command line"))
+        );
         assert!(!format!("{setup:?}").contains("aHVzaA"));
     }
 
     #[test]
     fn checks_come_in_azbridges_order() {
         let cases = [
-            (&["-a", "abc", "-L", "x"][..], Exit::Usage, "Unexpected value 'abc' for option 'a'"),
-            (&[], Exit::Usage, "You must specify at least one -L or -T forwarder."),
+            (
+                &["-a", "abc", "-L", "x"][..],
+                Exit::Usage,
+                "Unexpected value 'abc' for option 'a'",
+            ),
+            (
+                &[],
+                Exit::Usage,
+                "You must specify at least one -L or -T forwarder.",
+            ),
             (&["-L", "80:r"], Exit::Start, "Connection string(s) undefined;"),
-            (&["-L", "70000:r"], Exit::Usage, "Invalid -L expression: 70000:r; Invalid BindPort"),
-            (&["-x", STRING, "-T", "r:1", "--no-authentication"], Exit::Usage, "--no-authentication is for -L"),
+            (
+                &["-L", "70000:r"],
+                Exit::Usage,
+                "Invalid -L expression: 70000:r; Invalid BindPort",
+            ),
+            (
+                &["-x", STRING, "-T", "r:1", "--no-authentication"],
+                Exit::Usage,
+                "--no-authentication is for -L",
+            ),
         ];
         for (args, exit, start) in cases {
             let error = resolved(args).unwrap_err();
-            assert!(error.exit == exit && error.message.starts_with(start), "{args:?}: {error}");
+            assert!(
+                error.exit == exit && error.message.starts_with(start),
+                "{args:?}: {error}"
+            );
         }
     }
 
@@ -263,7 +363,10 @@ mod tests {
             (&["--mux", "maybe"], "mux"),
         ] {
             let error = resolved(args).unwrap_err();
-            assert!(error.exit == Exit::Usage && error.message.contains(option), "{args:?}: {error}");
+            assert!(
+                error.exit == Exit::Usage && error.message.contains(option),
+                "{args:?}: {error}"
+            );
         }
         assert!(resolved(&["-x", STRING, "-L", "80:r", "--mux", "off"]).is_ok());
     }
@@ -271,7 +374,12 @@ mod tests {
     #[test]
     fn keep_alive_has_a_range() {
         for bad in ["0", "3601", "-1", "x"] {
-            assert!(resolved(&["-x", STRING, "-L", "80:r", "-a", bad]).unwrap_err().message.contains("option 'a'"));
+            assert!(
+                resolved(&["-x", STRING, "-L", "80:r", "-a", bad])
+                    .unwrap_err()
+                    .message
+                    .contains("option 'a'")
+            );
         }
     }
 
@@ -292,7 +400,16 @@ mod tests {
     fn plain_connections_stay_on_loopback() {
         let local = resolved(&["-x", STRING, "-L", "80:r", "--no-tls"]).unwrap();
         assert!(!local.config.relays[0].secure);
-        let error = resolved(&["-x", STRING, "-e", "sb://relay.example/", "-L", "80:r", "--no-tls"]).unwrap_err();
+        let error = resolved(&[
+            "-x",
+            STRING,
+            "-e",
+            "sb://relay.example/",
+            "-L",
+            "80:r",
+            "--no-tls",
+        ])
+        .unwrap_err();
         assert!(error.message.starts_with("--no-tls") && error.exit == Exit::Usage);
     }
 
@@ -301,9 +418,18 @@ mod tests {
         let loopback = |_: &str| Ok(vec!["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()]);
         let foreign = |_: &str| Ok(vec!["192.0.2.7".parse().unwrap()]);
         let unknown = |_: &str| Err(io::Error::other("no such name"));
-        let text = |found: Vec<IpAddr>| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let text = |found: Vec<IpAddr>| {
+            found
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(text(local_addresses("localhost", loopback).unwrap()), "127.0.0.1");
-        assert_eq!(text(local_addresses("\"127.0.1.0\"", unknown).unwrap()), "127.0.1.0");
+        assert_eq!(
+            text(local_addresses("\"127.0.1.0\"", unknown).unwrap()),
+            "127.0.1.0"
+        );
         assert_eq!(text(local_addresses("\"[::1]\"", unknown).unwrap()), "::1");
         assert_eq!(text(local_addresses("any", unknown).unwrap()), "");
         assert_eq!(text(local_addresses("0.0.0.0", unknown).unwrap()), "");
@@ -313,7 +439,12 @@ mod tests {
             local_addresses("bing.com", foreign),
             local_addresses("bing.com", unknown),
         ] {
-            assert!(error.unwrap_err().message.starts_with("Invalid -b/BindAddress value"));
+            assert!(
+                error
+                    .unwrap_err()
+                    .message
+                    .starts_with("Invalid -b/BindAddress value")
+            );
         }
     }
 }

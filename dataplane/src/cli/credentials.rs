@@ -35,7 +35,10 @@ impl Credentials {
     /// # Errors
     /// A value that cannot be right on its own; names the option and the azbridge key.
     pub fn load(args: &BridgeArgs, environment: Option<&str>) -> Result<Self, CliError> {
-        let mut all = Self { anonymous: args.has(Name::NoAuthentication), ..Self::default() };
+        let mut all = Self {
+            anonymous: args.has(Name::NoAuthentication),
+            ..Self::default()
+        };
         match (args.value(Name::ConnectionString), environment) {
             (Some(text), _) => all.apply_connection_string(text, "-x/AzureRelayConnectionString")?,
             (None, Some(text)) if !text.is_empty() => all.apply_connection_string(text, ENVIRONMENT)?,
@@ -75,21 +78,38 @@ impl Credentials {
                 "The relay endpoint is undefined: give -e/AzureRelayEndpoint, or a connection string with Endpoint.",
             ));
         };
-        if let Some(path) = self.entity_path.as_deref().filter(|path| !path.eq_ignore_ascii_case(relay)) {
+        if let Some(path) = self
+            .entity_path
+            .as_deref()
+            .filter(|path| !path.eq_ignore_ascii_case(relay))
+        {
             return Err(CliError::start(format_args!(
                 "The connection string is for the relay '{path}' (EntityPath), but a forward names '{relay}': use the \
                  same name, or a connection string of the namespace."
             )));
         }
         let port = self.port.unwrap_or(if secure { 443 } else { 80 });
-        let path = self.entity_path.as_deref().unwrap_or(relay).trim_matches('/').to_owned();
-        Ok(RelayEndpoint { host: host.clone(), port, secure, path, credential })
+        let path = self
+            .entity_path
+            .as_deref()
+            .unwrap_or(relay)
+            .trim_matches('/')
+            .to_owned();
+        Ok(RelayEndpoint {
+            host: host.clone(),
+            port,
+            secure,
+            path,
+            credential,
+        })
     }
 
     /// Limit for connecting: the connection string's `OperationTimeout` unless that is .NET's own default of 60 s.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
-        self.timeout.filter(|timeout| *timeout != Duration::from_secs(60)).unwrap_or(CONNECT_TIMEOUT)
+        self.timeout
+            .filter(|timeout| *timeout != Duration::from_secs(60))
+            .unwrap_or(CONNECT_TIMEOUT)
     }
 
     fn credential(&self) -> Result<Credential, CliError> {
@@ -99,7 +119,10 @@ impl Credentials {
         match (&self.key_name, &self.key, &self.signature) {
             _ if self.anonymous => Ok(Credential::Anonymous),
             (None, None, Some(token)) => Ok(Credential::Signature(token.clone())),
-            (Some(name), Some(key), None) => Ok(Credential::Key { name: name.clone(), key: key.clone() }),
+            (Some(name), Some(key), None) => Ok(Credential::Key {
+                name: name.clone(),
+                key: key.clone(),
+            }),
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => Err(CliError::start(
                 "A shared access signature cannot be combined with a key or key name: give one of them.",
             )),
@@ -167,7 +190,10 @@ fn shared_key(text: &str) -> Result<sas::Key, CliError> {
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    !digits.is_empty() && text.len().is_multiple_of(4) && text.len() - digits.len() <= 2 && digits.bytes().all(is_digit)
+    !digits.is_empty()
+        && text.len().is_multiple_of(4)
+        && text.len() - digits.len() <= 2
+        && digits.bytes().all(is_digit)
 }
 
 /// Environment variable with a connection string, the lowest layer.
@@ -191,12 +217,16 @@ mod tests {
         load_with(args, None)
     }
 
-    const STRING: &str = "Endpoint=sb://cvbuild.example:5671/;SharedAccessKeyName=send;SharedAccessKey=YWJjZGVmZ2g=";
+    const STRING: &str =
+        "Endpoint=sb://cvbuild.example:5671/;SharedAccessKeyName=send;SharedAccessKey=YWJjZGVmZ2g=";
 
     #[test]
     fn connection_string_gives_everything() {
         let endpoint = load(&["-x", STRING]).unwrap().endpoint("a1", true).unwrap();
-        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("cvbuild.example", 5671, "a1"));
+        assert_eq!(
+            (endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()),
+            ("cvbuild.example", 5671, "a1")
+        );
         assert!(matches!(endpoint.credential, Credential::Key { name, .. } if name == "send"));
     }
 
@@ -206,18 +236,32 @@ mod tests {
         let endpoint = load(&args).unwrap().endpoint("a1", true).unwrap();
         assert_eq!((endpoint.host.as_str(), endpoint.port), ("other", 443));
         assert!(matches!(endpoint.credential, Credential::Key { name, .. } if name == "root"));
-        let endpoint = load(&["-s", "token", "-x", STRING]).unwrap().endpoint("a1", true).unwrap();
+        let endpoint = load(&["-s", "token", "-x", STRING])
+            .unwrap()
+            .endpoint("a1", true)
+            .unwrap();
         assert_eq!(endpoint.credential, Credential::Signature(Token::new("token")));
     }
 
     #[test]
     fn environment_is_the_lowest_layer() {
-        let endpoint = load_with(&[], Some(STRING)).unwrap().endpoint("a1", true).unwrap();
+        let endpoint = load_with(&[], Some(STRING))
+            .unwrap()
+            .endpoint("a1", true)
+            .unwrap();
         assert_eq!(endpoint.host, "cvbuild.example");
         let over = "Endpoint=sb://h/;SharedAccessKeyName=n;SharedAccessKey=a2V5";
-        let endpoint = load_with(&["-x", over], Some(STRING)).unwrap().endpoint("a1", true).unwrap();
+        let endpoint = load_with(&["-x", over], Some(STRING))
+            .unwrap()
+            .endpoint("a1", true)
+            .unwrap();
         assert_eq!(endpoint.host, "h");
-        assert!(load_with(&[], Some("nonsense")).unwrap_err().message.contains(ENVIRONMENT));
+        assert!(
+            load_with(&[], Some("nonsense"))
+                .unwrap_err()
+                .message
+                .contains(ENVIRONMENT)
+        );
     }
 
     #[test]
@@ -225,11 +269,20 @@ mod tests {
         for args in [&["-K", "sendlisten"][..], &["-k", "a2V5"], &["-k", "'a2V5'"]] {
             load(args).unwrap();
         }
-        let error = load(&["-e", "sb://h/", "-K", "root"]).unwrap().endpoint("a1", true).unwrap_err();
+        let error = load(&["-e", "sb://h/", "-K", "root"])
+            .unwrap()
+            .endpoint("a1", true)
+            .unwrap_err();
         assert!(error.exit == Exit::Start && error.message.contains("SharedAccessKeyName,SharedAccessKey"));
-        assert_eq!(load(&[]).unwrap().endpoint("a1", true).unwrap_err().message, UNDEFINED);
+        assert_eq!(
+            load(&[]).unwrap().endpoint("a1", true).unwrap_err().message,
+            UNDEFINED
+        );
         assert!(load(&["-e", "sb://h/"]).unwrap().endpoint("a1", true).is_err());
-        let anonymous = load(&["-e", "sb://h/", "--no-authentication"]).unwrap().endpoint("a1", true).unwrap();
+        let anonymous = load(&["-e", "sb://h/", "--no-authentication"])
+            .unwrap()
+            .endpoint("a1", true)
+            .unwrap();
         assert_eq!(anonymous.credential, Credential::Anonymous);
     }
 
@@ -247,7 +300,10 @@ mod tests {
         ];
         for (args, option) in cases {
             let error = load(args).map(|_| ()).unwrap_err();
-            assert!(error.message.contains(option) && !error.message.contains("hush"), "{args:?}: {error}");
+            assert!(
+                error.message.contains(option) && !error.message.contains("hush"),
+                "{args:?}: {error}"
+            );
             assert_eq!(error.exit, Exit::Usage, "{args:?}");
         }
     }
@@ -258,6 +314,9 @@ mod tests {
         let credentials = load(&["-x", &text]).unwrap();
         assert_eq!(credentials.endpoint("A1", true).unwrap().path, "a1");
         let error = credentials.endpoint("a2", true).unwrap_err();
-        assert!(error.message.contains("'a1'") && error.message.contains("'a2'"), "{error}");
+        assert!(
+            error.message.contains("'a1'") && error.message.contains("'a2'"),
+            "{error}"
+        );
     }
 }

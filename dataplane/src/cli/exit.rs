@@ -35,13 +35,19 @@ impl CliError {
     /// Wrong usage.
     #[must_use]
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
+        Self {
+            exit: Exit::Usage,
+            message: message.to_string(),
+        }
     }
 
     /// Settings that cannot be used.
     #[must_use]
     pub fn start(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Start, message: message.to_string() }
+        Self {
+            exit: Exit::Start,
+            message: message.to_string(),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::net::{IpAddr, UdpSocket};
 
 use crate::cli::exit::CliError;
 use crate::cli::expression::{
-    ExpressionError, Fault, Forwarder, LocalBinding, LocalEndpoint, LocalExpression, RemoteEndpoint, RemoteExpression,
+    ExpressionError, Fault, Forwarder, LocalBinding, LocalEndpoint, LocalExpression, RemoteEndpoint,
+    RemoteExpression,
 };
 use crate::cli::options::{BridgeArgs, Name};
 use crate::config::bridge::{BindHost, LocalBind, LocalForward, RemoteForward, Target};
@@ -30,8 +31,11 @@ impl Forwards {
     /// The first one that is wrong or asks for something that is not carried.
     pub fn load(args: &BridgeArgs) -> Result<Self, CliError> {
         let mut all = Self::default();
-        let default_host =
-            if args.has(Name::GatewayPorts) { BindHost::Any } else { BindHost::Name("localhost".to_owned()) };
+        let default_host = if args.has(Name::GatewayPorts) {
+            BindHost::Any
+        } else {
+            BindHost::Name("localhost".to_owned())
+        };
         for text in args.all(Name::LocalForward) {
             let expression: LocalExpression = text.parse().map_err(CliError::usage)?;
             all.add_local(text, expression, &default_host)?;
@@ -64,7 +68,11 @@ impl Forwards {
     ) -> Result<(), CliError> {
         let relay = self.relay(&expression.relay);
         let bind = |binding| local_bind(text, binding, default_host);
-        let binds = expression.bindings.into_iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let binds = expression
+            .bindings
+            .into_iter()
+            .map(bind)
+            .collect::<Result<Vec<_>, _>>()?;
         match self.locals.iter_mut().find(|forward| forward.relay == relay) {
             Some(forward) => forward.binds.extend(binds),
             None => self.locals.push(LocalForward { relay, binds }),
@@ -80,9 +88,14 @@ impl Forwards {
     ) -> Result<(), CliError> {
         let relay = self.relay(&expression.relay);
         if !self.remotes.iter().any(|forward| forward.relay == relay) {
-            self.remotes.push(RemoteForward { relay, targets: Vec::new() });
+            self.remotes.push(RemoteForward {
+                relay,
+                targets: Vec::new(),
+            });
         }
-        let Some(forward) = self.remotes.iter_mut().find(|forward| forward.relay == relay) else { return Ok(()) };
+        let Some(forward) = self.remotes.iter_mut().find(|forward| forward.relay == relay) else {
+            return Ok(());
+        };
         for binding in expression.bindings {
             let (host, port) = match binding.endpoint {
                 RemoteEndpoint::Tcp { host, port } => (host, port),
@@ -90,13 +103,21 @@ impl Forwards {
                 RemoteEndpoint::Unix(_) => return Err(not_carried(forwarder, text, UNIX)),
                 RemoteEndpoint::Http(_) => return Err(not_carried(forwarder, text, "HTTP targets")),
             };
-            if forward.targets.iter().any(|target| target.port_name == binding.port_name) {
+            if forward
+                .targets
+                .iter()
+                .any(|target| target.port_name == binding.port_name)
+            {
                 return Err(CliError::usage(format_args!(
                     "Invalid {forwarder} expression: {text}; the port name '{}' is used twice on relay '{}'",
                     binding.port_name, expression.relay
                 )));
             }
-            forward.targets.push(Target { port_name: binding.port_name, host, port });
+            forward.targets.push(Target {
+                port_name: binding.port_name,
+                host,
+                port,
+            });
         }
         Ok(())
     }
@@ -104,10 +125,13 @@ impl Forwards {
     /// Index of a relay name; letter case makes no difference, as on the relay.
     fn relay(&mut self, name: &str) -> usize {
         let name = name.trim_matches('/');
-        self.relays.iter().position(|known| known.eq_ignore_ascii_case(name)).unwrap_or_else(|| {
-            self.relays.push(name.to_owned());
-            self.relays.len() - 1
-        })
+        self.relays
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name))
+            .unwrap_or_else(|| {
+                self.relays.push(name.to_owned());
+                self.relays.len() - 1
+            })
     }
 }
 
@@ -132,11 +156,17 @@ fn local_bind(text: &str, binding: LocalBinding, default_host: &BindHost) -> Res
             fault: Fault::BindAddress(format!("{addr}, not an address of this machine")),
         }));
     }
-    Ok(LocalBind { host, port, port_name: binding.port_name })
+    Ok(LocalBind {
+        host,
+        port,
+        port_name: binding.port_name,
+    })
 }
 
 fn not_carried(forwarder: Forwarder, text: &str, what: &str) -> CliError {
-    CliError::usage(format_args!("{forwarder} {text}: {what} are not supported; use a TCP port (1 to 65535)"))
+    CliError::usage(format_args!(
+        "{forwarder} {text}: {what} are not supported; use a TCP port (1 to 65535)"
+    ))
 }
 
 const UNIX: &str = "Unix sockets (a name or path in place of a port)";
@@ -154,16 +184,27 @@ mod tests {
     }
 
     fn bind(host: BindHost, port: u16, name: &str) -> LocalBind {
-        LocalBind { host, port, port_name: name.to_owned() }
+        LocalBind {
+            host,
+            port,
+            port_name: name.to_owned(),
+        }
     }
 
     fn target(name: &str, host: &str, port: u16) -> Target {
-        Target { port_name: name.to_owned(), host: host.to_owned(), port }
+        Target {
+            port_name: name.to_owned(),
+            host: host.to_owned(),
+            port,
+        }
     }
 
     #[test]
     fn forwards_of_one_relay_are_one_forward() {
-        let forwards = load(&["-T", "a1:x/1", "-L", "8080:a2", "-T", "A1:y/h:2", "-R", "a3:h:z/3", "-L", "81:a2"]).unwrap();
+        let forwards = load(&[
+            "-T", "a1:x/1", "-L", "8080:a2", "-T", "A1:y/h:2", "-R", "a3:h:z/3", "-L", "81:a2",
+        ])
+        .unwrap();
         let localhost = BindHost::Name("localhost".to_owned());
         let expected = Forwards {
             relays: vec!["a2".to_owned(), "a3".to_owned(), "a1".to_owned()],
@@ -172,8 +213,14 @@ mod tests {
                 binds: vec![bind(localhost.clone(), 8080, "8080"), bind(localhost, 81, "81")],
             }],
             remotes: vec![
-                RemoteForward { relay: 1, targets: vec![target("z", "h", 3)] },
-                RemoteForward { relay: 2, targets: vec![target("x", "localhost", 1), target("y", "h", 2)] },
+                RemoteForward {
+                    relay: 1,
+                    targets: vec![target("z", "h", 3)],
+                },
+                RemoteForward {
+                    relay: 2,
+                    targets: vec![target("x", "localhost", 1), target("y", "h", 2)],
+                },
             ],
         };
         assert_eq!(forwards, expected);
@@ -183,7 +230,10 @@ mod tests {
     fn gateway_ports_opens_forwards_without_a_host() {
         let forwards = load(&["-g", "-L", "80:r", "-L", "127.0.0.4:81:r"]).unwrap();
         let addr = BindHost::Address("127.0.0.4".parse().unwrap());
-        assert_eq!(forwards.locals[0].binds, [bind(BindHost::Any, 80, "80"), bind(addr, 81, "81")]);
+        assert_eq!(
+            forwards.locals[0].binds,
+            [bind(BindHost::Any, 80, "80"), bind(addr, 81, "81")]
+        );
     }
 
     #[test]
@@ -198,16 +248,25 @@ mod tests {
         ];
         for (args, start) in cases {
             let error = load(args).unwrap_err();
-            assert!(error.message.starts_with(start) && error.exit == Exit::Usage, "{args:?}: {error}");
+            assert!(
+                error.message.starts_with(start) && error.exit == Exit::Usage,
+                "{args:?}: {error}"
+            );
         }
     }
 
     #[test]
     fn mistakes_name_the_option() {
         let twice = load(&["-T", "r:1", "-T", "r:1/2"]).unwrap_err();
-        assert!(twice.message.contains("-T") && twice.message.contains("'1' is used twice"), "{twice}");
+        assert!(
+            twice.message.contains("-T") && twice.message.contains("'1' is used twice"),
+            "{twice}"
+        );
         let foreign = load(&["-L", "1.1.1.1:80:foobar"]).unwrap_err();
-        assert!(foreign.message.contains("-L") && foreign.message.contains("BindAddress"), "{foreign}");
+        assert!(
+            foreign.message.contains("-L") && foreign.message.contains("BindAddress"),
+            "{foreign}"
+        );
         assert!(load(&[]).unwrap().is_empty());
     }
 }

@@ -30,7 +30,9 @@ impl BridgeArgs {
                 (Arity::Flag, Some(value)) => return Err(unexpected(spec, word, value)),
                 (Arity::One | Arity::Many, Some(value)) => value.to_owned(),
                 (Arity::One | Arity::Many, None) => {
-                    let next = args.next().ok_or_else(|| OptionError::MissingValue(word.to_owned()))?;
+                    let next = args
+                        .next()
+                        .ok_or_else(|| OptionError::MissingValue(word.to_owned()))?;
                     next.into_string().map_err(|_| OptionError::NotUtf8)?
                 }
             };
@@ -62,15 +64,19 @@ impl BridgeArgs {
 
     /// Values of an option in the order they were given.
     pub fn all(&self, name: Name) -> impl Iterator<Item = &str> {
-        self.given.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
+        self.given
+            .iter()
+            .filter(move |(given, _)| *given == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 impl fmt::Debug for BridgeArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.given.iter().map(|(name, value)| {
-            (name, if name.is_secret() { "***" } else { value.as_str() })
-        });
+        let shown = self
+            .given
+            .iter()
+            .map(|(name, value)| (name, if name.is_secret() { "***" } else { value.as_str() }));
         f.debug_map().entries(shown).finish()
     }
 }
@@ -102,7 +108,9 @@ impl fmt::Display for OptionError {
             Self::Unrecognized(option) => write!(f, "Unrecognized option '{option}'"),
             Self::Positional(argument) => write!(f, "Unrecognized command or argument '{argument}'"),
             Self::MissingValue(option) => write!(f, "Missing value for option '{option}'"),
-            Self::Unexpected { value, option } => write!(f, "Unexpected value '{value}' for option '{option}'"),
+            Self::Unexpected { value, option } => {
+                write!(f, "Unexpected value '{value}' for option '{option}'")
+            }
             Self::NotUtf8 => f.write_str("An argument is not valid UTF-8"),
         }
     }
@@ -149,7 +157,10 @@ impl Name {
     /// Whether values of this option may never be shown.
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::ConnectionString | Self::SharedAccessKey | Self::Signature | Self::Option)
+        matches!(
+            self,
+            Self::ConnectionString | Self::SharedAccessKey | Self::Signature | Self::Option
+        )
     }
 }
 
@@ -160,8 +171,17 @@ pub fn help(program: &str) -> String {
         "Forwards TCP ports through a relay; options and behaviour of azbridge.\n\nUsage: {program} [options]\n\nOptions:\n"
     );
     for spec in OPTIONS.iter().filter(|spec| !spec.help.is_empty()) {
-        let names: Vec<_> = spec.short.iter().take(1).map(|short| format!("-{short}")).collect();
-        let mut names = names.into_iter().chain([format!("--{}", spec.long)]).collect::<Vec<_>>().join(", ");
+        let names: Vec<_> = spec
+            .short
+            .iter()
+            .take(1)
+            .map(|short| format!("-{short}"))
+            .collect();
+        let mut names = names
+            .into_iter()
+            .chain([format!("--{}", spec.long)])
+            .collect::<Vec<_>>()
+            .join(", ");
         if !spec.value.is_empty() {
             let _ = write!(names, " <{}>", spec.value);
         }
@@ -186,22 +206,37 @@ fn find(arg: &str) -> Result<(&'static Spec, &str, Option<&str>), OptionError> {
         Some((word, value)) => (word, Some(value)),
         None => (body, None),
     };
-    let is_it = |spec: &&Spec| if long { spec.long == word } else { spec.short.contains(&word) };
+    let is_it = |spec: &&Spec| {
+        if long {
+            spec.long == word
+        } else {
+            spec.short.contains(&word)
+        }
+    };
     match OPTIONS.iter().find(is_it) {
         Some(spec) => Ok((spec, word, attached)),
         // Without its value: that may be a secret behind a misspelt name.
-        None => Err(OptionError::Unrecognized(redacted(&arg[..arg.len() - body.len() + word.len()]))),
+        None => Err(OptionError::Unrecognized(redacted(
+            &arg[..arg.len() - body.len() + word.len()],
+        ))),
     }
 }
 
 fn unexpected(spec: &Spec, word: &str, value: &str) -> OptionError {
     let value = if spec.name.is_secret() { "***" } else { value };
-    OptionError::Unexpected { value: value.to_owned(), option: word.to_owned() }
+    OptionError::Unexpected {
+        value: value.to_owned(),
+        option: word.to_owned(),
+    }
 }
 
 /// The argument, unless it looks like a connection string or token that lost its option.
 fn redacted(arg: &str) -> String {
-    if arg.to_ascii_lowercase().contains("sharedaccess") { "***".to_owned() } else { arg.to_owned() }
+    if arg.to_ascii_lowercase().contains("sharedaccess") {
+        "***".to_owned()
+    } else {
+        arg.to_owned()
+    }
 }
 
 /// One option.
@@ -232,7 +267,14 @@ const fn spec(
     value: &'static str,
     help: &'static str,
 ) -> Spec {
-    Spec { name, short, long, arity, value, help }
+    Spec {
+        name,
+        short,
+        long,
+        arity,
+        value,
+        help,
+    }
 }
 
 #[rustfmt::skip]
@@ -279,24 +321,45 @@ mod tests {
     fn error(args: &[&str]) -> String {
         let text = parse(args).expect_err("refused").to_string();
         let (hint, text) = text.split_once('\n').expect("two lines");
-        assert_eq!(hint, "Specify --help for a list of available options and commands.");
+        assert_eq!(
+            hint,
+            "Specify --help for a list of available options and commands."
+        );
         text.to_owned()
     }
 
     #[test]
     fn values_follow_after_blank_colon_or_equals() {
-        for args in [&["-L", "8080:r"][..], &["-L:8080:r"], &["-L=8080:r"], &["--local-forward=8080:r"]] {
-            assert_eq!(parse(args).unwrap().value(Name::LocalForward), Some("8080:r"), "{args:?}");
+        for args in [
+            &["-L", "8080:r"][..],
+            &["-L:8080:r"],
+            &["-L=8080:r"],
+            &["--local-forward=8080:r"],
+        ] {
+            assert_eq!(
+                parse(args).unwrap().value(Name::LocalForward),
+                Some("8080:r"),
+                "{args:?}"
+            );
         }
         let args = parse(&["--local-forward:8080:r", "-L", "81:r"]).unwrap();
-        assert_eq!(args.all(Name::LocalForward).collect::<Vec<_>>(), ["8080:r", "81:r"]);
+        assert_eq!(
+            args.all(Name::LocalForward).collect::<Vec<_>>(),
+            ["8080:r", "81:r"]
+        );
     }
 
     #[test]
     fn next_argument_is_the_value_even_with_a_dash() {
         let args = parse(&["-K", "-v", "-v"]).unwrap();
-        assert_eq!((args.value(Name::SharedAccessKeyName), args.count(Name::Verbose)), (Some("-v"), 1));
-        assert_eq!(parse(&["-L", "-53:r"]).unwrap().value(Name::LocalForward), Some("-53:r"));
+        assert_eq!(
+            (args.value(Name::SharedAccessKeyName), args.count(Name::Verbose)),
+            (Some("-v"), 1)
+        );
+        assert_eq!(
+            parse(&["-L", "-53:r"]).unwrap().value(Name::LocalForward),
+            Some("-53:r")
+        );
     }
 
     #[test]
@@ -317,22 +380,46 @@ mod tests {
         assert_eq!(error(&["--"]), "Unrecognized command or argument '--'");
         assert_eq!(error(&["-x"]), "Missing value for option 'x'");
         assert_eq!(error(&["--log-file"]), "Missing value for option 'log-file'");
-        assert_eq!(error(&["-l", "a", "-l", "b"]), "Unexpected value 'b' for option 'l'");
+        assert_eq!(
+            error(&["-l", "a", "-l", "b"]),
+            "Unexpected value 'b' for option 'l'"
+        );
         assert_eq!(error(&["-q=1"]), "Unexpected value '1' for option 'q'");
     }
 
     #[test]
     fn secrets_are_never_shown() {
-        assert_eq!(error(&["-k", "aaaa", "-k", "hush"]), "Unexpected value '***' for option 'k'");
-        assert_eq!(error(&["Endpoint=sb://h/;SharedAccessKey=hush"]), "Unrecognized command or argument '***'");
-        assert_eq!(error(&["--conection-string=SharedAccessKey=hush"]), "Unrecognized option '--conection-string'");
-        let args = parse(&["-x", "hush", "-k", "hush", "-s", "hush", "-o", "AzureRelaySharedAccessKey:hush"]);
+        assert_eq!(
+            error(&["-k", "aaaa", "-k", "hush"]),
+            "Unexpected value '***' for option 'k'"
+        );
+        assert_eq!(
+            error(&["Endpoint=sb://h/;SharedAccessKey=hush"]),
+            "Unrecognized command or argument '***'"
+        );
+        assert_eq!(
+            error(&["--conection-string=SharedAccessKey=hush"]),
+            "Unrecognized option '--conection-string'"
+        );
+        let args = parse(&[
+            "-x",
+            "hush",
+            "-k",
+            "hush",
+            "-s",
+            "hush",
+            "-o",
+            "AzureRelaySharedAccessKey:hush",
+        ]);
         assert!(!format!("{args:?}").contains("hush"));
     }
 
     #[test]
     fn no_two_options_share_a_name() {
-        let names: Vec<_> = OPTIONS.iter().flat_map(|o| o.short.iter().copied().chain([o.long])).collect();
+        let names: Vec<_> = OPTIONS
+            .iter()
+            .flat_map(|o| o.short.iter().copied().chain([o.long]))
+            .collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         // `svc` is both the short and the long name of its option.
         assert_eq!(distinct.len() + 1, names.len());

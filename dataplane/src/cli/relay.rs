@@ -28,11 +28,19 @@ pub fn resolve(args: &RelayArgs) -> Result<RelaySetup, CliError> {
         Some(file) => (load(file)?, None, warnings(file)),
         None => {
             let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::start)?;
-            (RelayConfig::dev(dev.key(), Some(dev.tls.clone())), Some(dev), Vec::new())
+            (
+                RelayConfig::dev(dev.key(), Some(dev.tls.clone())),
+                Some(dev),
+                Vec::new(),
+            )
         }
     };
     apply(args, &mut config)?;
-    Ok(RelaySetup { config, dev, warnings })
+    Ok(RelaySetup {
+        config,
+        dev,
+        warnings,
+    })
 }
 
 fn load(file: &Path) -> Result<RelayConfig, CliError> {
@@ -47,7 +55,8 @@ fn apply(args: &RelayArgs, config: &mut RelayConfig) -> Result<(), CliError> {
         config.listen.clone_from(&args.listen);
     }
     config.admin = args.admin.or(config.admin);
-    args.node.apply(&mut config.threads, &mut config.engine, &mut config.log);
+    args.node
+        .apply(&mut config.threads, &mut config.engine, &mut config.log);
     // A file that says `no_tls` has no certificate here already, and may listen where it likes.
     if args.no_tls && config.tls.take().is_some() && !config.is_loopback_only() {
         return Err(CliError::usage(
@@ -60,8 +69,13 @@ fn apply(args: &RelayArgs, config: &mut RelayConfig) -> Result<(), CliError> {
 
 /// Keys stand in the file, so others should not be able to read it.
 fn warnings(file: &Path) -> Vec<String> {
-    let readable = file.metadata().is_ok_and(|data| data.permissions().mode() & 0o004 != 0);
-    let line = format!("{}: holds keys and is readable by everybody; chmod o-r it", file.display());
+    let readable = file
+        .metadata()
+        .is_ok_and(|data| data.permissions().mode() & 0o004 != 0);
+    let line = format!(
+        "{}: holds keys and is readable by everybody; chmod o-r it",
+        file.display()
+    );
     if readable { vec![line] } else { Vec::new() }
 }
 
@@ -73,32 +87,47 @@ mod tests {
     use super::*;
     use crate::cli::args::{Invocation, parse};
     use crate::cli::exit::Exit;
-    use crate::control::dev::test_folder;
+    use crate::config::test_folder::test_folder;
 
     fn resolved(line: &str) -> Result<RelaySetup, CliError> {
-        let Ok(Invocation::Relay(args)) = parse(line.split(' ').map(OsString::from)) else { panic!("{line}") };
+        let Ok(Invocation::Relay(args)) = parse(line.split(' ').map(OsString::from)) else {
+            panic!("{line}")
+        };
         resolve(&args)
     }
 
     #[test]
     fn dev_state_and_arguments_make_a_node() {
         let folder = test_folder("relay-dev");
-        let line = format!("viaduct relay --dev --state-dir {} --threads 2 --engine epoll", folder.path().display());
+        let line = format!(
+            "viaduct relay --dev --state-dir {} --threads 2 --engine epoll",
+            folder.path().display()
+        );
         let setup = resolved(&line).unwrap();
         assert!(setup.dev.is_some() && setup.config.tls.is_some() && setup.config.namespace.autocreate);
         assert_eq!(setup.config.listen, [relay::DEV_LISTEN]);
         assert_eq!(setup.config.admin, Some(relay::DEV_ADMIN));
 
-        assert!(resolved(&format!("{line} --no-tls")).unwrap().config.tls.is_none());
+        assert!(
+            resolved(&format!("{line} --no-tls"))
+                .unwrap()
+                .config
+                .tls
+                .is_none()
+        );
         let error = resolved(&format!("{line} --no-tls --listen 0.0.0.0:80")).unwrap_err();
-        assert!(error.exit == Exit::Usage && error.message.starts_with("--no-tls"), "{error}");
+        assert!(
+            error.exit == Exit::Usage && error.message.starts_with("--no-tls"),
+            "{error}"
+        );
     }
 
     #[test]
     fn file_may_allow_plain_connections_anywhere() {
         let folder = test_folder("relay-file");
         let file = folder.path().join("relay.toml");
-        let text = "[relay]\nlisten = [\"0.0.0.0:80\"]\n[tls]\nno_tls = true\n[namespace]\nautocreate = true\n";
+        let text =
+            "[relay]\nlisten = [\"0.0.0.0:80\"]\n[tls]\nno_tls = true\n[namespace]\nautocreate = true\n";
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let setup = resolved(&format!("viaduct relay --config {} --no-tls", file.display())).unwrap();
@@ -106,6 +135,9 @@ mod tests {
 
         fs::write(&file, "[relay]\nlisten = 3\nfoo = 1\n").unwrap();
         let error = resolved(&format!("viaduct relay --config {}", file.display())).unwrap_err();
-        assert!(error.exit == Exit::Usage && error.message.lines().count() > 2, "{error}");
+        assert!(
+            error.exit == Exit::Usage && error.message.lines().count() > 2,
+            "{error}"
+        );
     }
 }

@@ -62,9 +62,17 @@ impl RelayEndpoint {
     /// `host` or `host:port`, as in a `Host` header; an IPv6 address gets its brackets.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
         let default_port = if self.secure { 443 } else { 80 };
-        if self.port == default_port { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
     }
 }
 
@@ -198,7 +206,10 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_secret() {
-        let key = Credential::Key { name: "root".to_owned(), key: Arc::new(sas::Key::new("hush-hush")) };
+        let key = Credential::Key {
+            name: "root".to_owned(),
+            key: Arc::new(sas::Key::new("hush-hush")),
+        };
         assert!(!format!("{key:?}").contains("hush"));
         let signature = Credential::Signature(Token::new("SharedAccessSignature sr=hush"));
         assert!(!format!("{signature:?}").contains("hush"));

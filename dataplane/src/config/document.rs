@@ -26,7 +26,12 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message } = self;
+        let Self {
+            file,
+            line,
+            column,
+            message,
+        } = self;
         match line {
             0 => write!(f, "{}: {message}", file.display()),
             _ => write!(f, "{}:{line}:{column}: {message}", file.display()),
@@ -45,7 +50,10 @@ pub(super) struct Report<'t> {
 
 impl<'t> Report<'t> {
     pub(super) const fn new(text: &'t str) -> Self {
-        Self { text, found: Vec::new() }
+        Self {
+            text,
+            found: Vec::new(),
+        }
     }
 
     /// Notes a mistake at a byte offset.
@@ -108,14 +116,19 @@ impl<'a> Section<'a> {
     pub(super) fn text(&mut self, key: &'static str, report: &mut Report<'_>) -> Option<Located<String>> {
         let (at, value) = self.take(key)?;
         match value.as_str() {
-            Some(text) => Some(Located { at, value: text.to_owned() }),
+            Some(text) => Some(Located {
+                at,
+                value: text.to_owned(),
+            }),
             None => self.wrong_kind(at, key, "a text in quotes", report),
         }
     }
 
     pub(super) fn flag(&mut self, key: &'static str, report: &mut Report<'_>) -> Option<bool> {
         let (at, value) = self.take(key)?;
-        value.as_bool().or_else(|| self.wrong_kind(at, key, "true or false", report))
+        value
+            .as_bool()
+            .or_else(|| self.wrong_kind(at, key, "true or false", report))
     }
 
     pub(super) fn number(
@@ -125,7 +138,9 @@ impl<'a> Section<'a> {
         report: &mut Report<'_>,
     ) -> Option<u32> {
         let (at, value) = self.take(key)?;
-        let number = value.as_integer().and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = value
+            .as_integer()
+            .and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
         number.filter(|number| range.contains(number)).or_else(|| {
             let expected = format!("a number from {} to {}", range.start(), range.end());
             self.wrong_kind(at, key, &expected, report)
@@ -134,15 +149,23 @@ impl<'a> Section<'a> {
 
     /// A list of texts; a missing list is empty.
     pub(super) fn texts(&mut self, key: &'static str, report: &mut Report<'_>) -> Vec<Located<String>> {
-        let Some((at, value)) = self.take(key) else { return Vec::new() };
+        let Some((at, value)) = self.take(key) else {
+            return Vec::new();
+        };
         let items = value.as_array().map(|items| {
             let text = |item: &Spanned<DeValue<'_>>| {
                 let value = item.get_ref().as_str()?.to_owned();
-                Some(Located { at: item.span().start, value })
+                Some(Located {
+                    at: item.span().start,
+                    value,
+                })
             };
             items.iter().map(text).collect::<Option<Vec<_>>>()
         });
-        items.flatten().or_else(|| self.wrong_kind(at, key, "a list of texts in quotes", report)).unwrap_or_default()
+        items
+            .flatten()
+            .or_else(|| self.wrong_kind(at, key, "a list of texts in quotes", report))
+            .unwrap_or_default()
     }
 
     pub(super) fn section(&mut self, key: &'static str, report: &mut Report<'_>) -> Option<Self> {
@@ -155,16 +178,23 @@ impl<'a> Section<'a> {
 
     /// Sections of the form `[[key]]`.
     pub(super) fn sections(&mut self, key: &'static str, report: &mut Report<'_>) -> Vec<Self> {
-        let Some((at, value)) = self.take(key) else { return Vec::new() };
+        let Some((at, value)) = self.take(key) else {
+            return Vec::new();
+        };
         let name = self.path(key);
         let sections = value.as_array().map(|items| {
             let section = |item: &'a Spanned<DeValue<'a>>| {
-                item.get_ref().as_table().map(|table| Self::new(name.clone(), item.span().start, table))
+                item.get_ref()
+                    .as_table()
+                    .map(|table| Self::new(name.clone(), item.span().start, table))
             };
             items.iter().map(section).collect::<Option<Vec<_>>>()
         });
         let expected = format!("sections of the form [[{name}]]");
-        sections.flatten().or_else(|| self.wrong_kind(at, key, &expected, report)).unwrap_or_default()
+        sections
+            .flatten()
+            .or_else(|| self.wrong_kind(at, key, &expected, report))
+            .unwrap_or_default()
     }
 
     /// Notes a key that has to be there.
@@ -177,14 +207,26 @@ impl<'a> Section<'a> {
         for (key, (at, _)) in &self.unread {
             report.add(
                 *at,
-                format_args!("unknown key {}; possible here: {}", self.path(key), self.known.join(", ")),
+                format_args!(
+                    "unknown key {}; possible here: {}",
+                    self.path(key),
+                    self.known.join(", ")
+                ),
             );
         }
     }
 
     fn new(name: String, at: usize, table: &'a DeTable<'a>) -> Self {
-        let unread = table.iter().map(|(key, value)| (key.get_ref().as_ref(), (key.span().start, value))).collect();
-        Self { name, at, unread, known: Vec::new() }
+        let unread = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), (key.span().start, value)))
+            .collect();
+        Self {
+            name,
+            at,
+            unread,
+            known: Vec::new(),
+        }
     }
 
     fn take(&mut self, key: &'static str) -> Option<(usize, &'a DeValue<'a>)> {
@@ -199,6 +241,10 @@ impl<'a> Section<'a> {
     }
 
     fn path(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
     }
 }

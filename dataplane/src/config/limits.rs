@@ -82,7 +82,12 @@ pub struct ShardLimits {
 
 impl Default for ShardLimits {
     fn default() -> Self {
-        Self { connections: 65_536, small_buffers: 4_096, large_buffers: 128, queue_bytes: 256 * MIB }
+        Self {
+            connections: 65_536,
+            small_buffers: 4_096,
+            large_buffers: 128,
+            queue_bytes: 256 * MIB,
+        }
     }
 }
 
@@ -90,7 +95,10 @@ impl ShardLimits {
     /// Most memory that `threads` shards hold.
     #[must_use]
     pub const fn memory_sum(&self, threads: usize) -> MemorySum {
-        MemorySum { threads, shard: *self }
+        MemorySum {
+            threads,
+            shard: *self,
+        }
     }
 }
 
@@ -105,8 +113,13 @@ impl MemorySum {
     /// All shards together, bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        let shard = self.small().saturating_add(self.large()).saturating_add(self.connections());
-        shard.saturating_add(self.shard.queue_bytes).saturating_mul(self.threads)
+        let shard = self
+            .small()
+            .saturating_add(self.large())
+            .saturating_add(self.connections());
+        shard
+            .saturating_add(self.shard.queue_bytes)
+            .saturating_mul(self.threads)
     }
 
     const fn small(&self) -> usize {
@@ -163,7 +176,12 @@ mod tests {
 
     #[test]
     fn sum_is_the_sum_of_its_lines() {
-        let limits = ShardLimits { connections: 1024, small_buffers: 1024, large_buffers: 4, queue_bytes: MIB };
+        let limits = ShardLimits {
+            connections: 1024,
+            small_buffers: 1024,
+            large_buffers: 4,
+            queue_bytes: MIB,
+        };
         let sum = limits.memory_sum(2);
         assert_eq!(sum.bytes(), 2 * (16 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB));
         assert_eq!(

@@ -7,7 +7,9 @@ pub mod bridge;
 pub mod document;
 pub mod limits;
 pub mod relay;
-pub mod relay_file;
+mod relay_file;
+#[cfg(test)]
+pub(crate) mod test_folder;
 pub mod tls;
 
 use std::fmt;
@@ -39,7 +41,9 @@ impl FromStr for EngineChoice {
             "auto" => Ok(Self::Auto),
             "io_uring" => Ok(Self::IoUring),
             "epoll" => Ok(Self::Epoll),
-            _ => Err(UnknownName { expected: Self::NAMES }),
+            _ => Err(UnknownName {
+                expected: Self::NAMES,
+            }),
         }
     }
 }
@@ -97,7 +101,11 @@ impl FromStr for LogLevel {
             "verbose" => Self::Verbose,
             "debug" | "debug1" | "debug2" => Self::Debug,
             "debug3" => Self::Trace,
-            _ => return Err(UnknownName { expected: "none, fatal, error, info, verbose, debug or debug3" }),
+            _ => {
+                return Err(UnknownName {
+                    expected: "none, fatal, error, info, verbose, debug or debug3",
+                });
+            }
         })
     }
 }
@@ -119,7 +127,9 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(UnknownName { expected: "text or json" }),
+            _ => Err(UnknownName {
+                expected: "text or json",
+            }),
         }
     }
 }

@@ -75,8 +75,18 @@ impl Namespace {
     /// A namespace with the one rule [`DEV_RULE`], which may do everything.
     #[must_use]
     pub fn dev(key: sas::Key) -> Self {
-        let rule = sas::Rule { name: DEV_RULE.to_owned(), primary: key, secondary: None, rights: sas::Rights::MANAGE };
-        Self { hosts: Vec::new(), rules: vec![rule], entities: BTreeMap::new(), autocreate: true }
+        let rule = sas::Rule {
+            name: DEV_RULE.to_owned(),
+            primary: key,
+            secondary: None,
+            rights: sas::Rights::MANAGE,
+        };
+        Self {
+            hosts: Vec::new(),
+            rules: vec![rule],
+            entities: BTreeMap::new(),
+            autocreate: true,
+        }
     }
 }
 

@@ -46,7 +46,12 @@ use crate::config::{EngineChoice, LogSettings, default_threads, tls};
 pub(super) fn load(path: &Path) -> Result<RelayConfig, Vec<ConfigError>> {
     let text = fs::read_to_string(path).map_err(|error| {
         let message = format!("cannot be read: {error}");
-        vec![ConfigError { file: path.to_owned(), line: 0, column: 0, message }]
+        vec![ConfigError {
+            file: path.to_owned(),
+            line: 0,
+            column: 0,
+            message,
+        }]
     })?;
     parse(path, &text)
 }
@@ -61,7 +66,11 @@ fn parse(file: &Path, text: &str) -> Result<RelayConfig, Vec<ConfigError>> {
     let tls = read_tls(root.section("tls", report), file, report);
     let limits = read_limits(root.section("limits", report), report);
     let log = read_log(root.section("log", report), report);
-    let namespace = read_namespace(root.section("namespace", report), root.sections("entity", report), report);
+    let namespace = read_namespace(
+        root.section("namespace", report),
+        root.sections("entity", report),
+        report,
+    );
     root.finish(report);
 
     let errors = std::mem::replace(report, Report::new(text)).into_errors(file);
@@ -92,7 +101,10 @@ struct RelaySection {
 
 fn read_relay(section: Option<Section<'_>>, report: &mut Report<'_>) -> RelaySection {
     let Some(mut section) = section else {
-        report.add(0, "the section [relay] is missing: say at least listen = [\"ADDRESS:PORT\"]");
+        report.add(
+            0,
+            "the section [relay] is missing: say at least listen = [\"ADDRESS:PORT\"]",
+        );
         return RelaySection::default();
     };
     let listen = section.texts("listen", report);
@@ -100,8 +112,13 @@ fn read_relay(section: Option<Section<'_>>, report: &mut Report<'_>) -> RelaySec
         section.missing("listen", "a list like [\"0.0.0.0:443\"]", report);
     }
     let relay = RelaySection {
-        listen: listen.into_iter().filter_map(|text| word(text, ADDRESS, report)).collect(),
-        admin: section.text("admin", report).and_then(|text| word(text, ADDRESS, report)),
+        listen: listen
+            .into_iter()
+            .filter_map(|text| word(text, ADDRESS, report))
+            .collect(),
+        admin: section
+            .text("admin", report)
+            .and_then(|text| word(text, ADDRESS, report)),
         threads: section
             .number("threads", 1..=1024, report)
             .map_or_else(default_threads, |n| usize::try_from(n).unwrap_or(usize::MAX)),
@@ -127,7 +144,10 @@ fn read_tls(
     report: &mut Report<'_>,
 ) -> Option<Arc<rustls::ServerConfig>> {
     let Some(mut section) = section else {
-        report.add(0, "the section [tls] is missing: give cert and key, or no_tls = true behind a load balancer");
+        report.add(
+            0,
+            "the section [tls] is missing: give cert and key, or no_tls = true behind a load balancer",
+        );
         return None;
     };
     let at = section.at();
@@ -194,14 +214,22 @@ fn read_limits(section: Option<Section<'_>>, report: &mut Report<'_>) -> RelayLi
 }
 
 fn read_log(section: Option<Section<'_>>, report: &mut Report<'_>) -> LogSettings {
-    let Some(mut section) = section else { return LogSettings::default() };
-    let level = section.text("level", report).and_then(|text| {
-        word(text, "none, fatal, error, info, verbose, debug or debug3", report)
-    });
-    let format = section.text("format", report).and_then(|text| word(text, "text or json", report));
+    let Some(mut section) = section else {
+        return LogSettings::default();
+    };
+    let level = section
+        .text("level", report)
+        .and_then(|text| word(text, "none, fatal, error, info, verbose, debug or debug3", report));
+    let format = section
+        .text("format", report)
+        .and_then(|text| word(text, "text or json", report));
     let file = section.text("file", report).map(|text| text.value.into());
     section.finish(report);
-    LogSettings { level: level.unwrap_or_default(), format: format.unwrap_or_default(), file }
+    LogSettings {
+        level: level.unwrap_or_default(),
+        format: format.unwrap_or_default(),
+        file,
+    }
 }
 
 fn read_namespace(
@@ -209,25 +237,37 @@ fn read_namespace(
     entities: Vec<Section<'_>>,
     report: &mut Report<'_>,
 ) -> Namespace {
-    let mut namespace =
-        Namespace { hosts: Vec::new(), rules: Vec::new(), entities: BTreeMap::new(), autocreate: false };
+    let mut namespace = Namespace {
+        hosts: Vec::new(),
+        rules: Vec::new(),
+        entities: BTreeMap::new(),
+        autocreate: false,
+    };
     if let Some(mut section) = section {
-        namespace.hosts =
-            section.texts("hosts", report).into_iter().map(|host| host.value.to_ascii_lowercase()).collect();
+        namespace.hosts = section
+            .texts("hosts", report)
+            .into_iter()
+            .map(|host| host.value.to_ascii_lowercase())
+            .collect();
         namespace.autocreate = section.flag("autocreate", report).unwrap_or(false);
         namespace.rules = read_rules(section.sections("rules", report), report);
         section.finish(report);
     }
     for entity in entities {
         let at = entity.at();
-        let Some(entity) = read_entity(entity, report) else { continue };
+        let Some(entity) = read_entity(entity, report) else {
+            continue;
+        };
         let path = entity.path.to_ascii_lowercase();
         if namespace.entities.insert(path, entity).is_some() {
             report.add(at, "entity.path is used twice (letter case makes no difference)");
         }
     }
     if namespace.entities.is_empty() && !namespace.autocreate {
-        report.add(0, "nothing can be reached: give an [[entity]], or namespace.autocreate = true");
+        report.add(
+            0,
+            "nothing can be reached: give an [[entity]], or namespace.autocreate = true",
+        );
     }
     namespace
 }
@@ -235,7 +275,10 @@ fn read_namespace(
 fn read_entity(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Entity> {
     let path = section.text("path", report);
     let requires = section.flag("requires_client_authorization", report);
-    let user_metadata = section.text("user_metadata", report).map(|text| text.value).unwrap_or_default();
+    let user_metadata = section
+        .text("user_metadata", report)
+        .map(|text| text.value)
+        .unwrap_or_default();
     let rules = read_rules(section.sections("rules", report), report);
     let Some(path) = path else {
         section.missing("path", "the name of the hybrid connection", report);
@@ -246,7 +289,10 @@ fn read_entity(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Enti
     let trimmed = path.value.trim_matches('/');
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte);
     if trimmed.is_empty() || trimmed.len() > ENTITY_PATH_MAX || !trimmed.bytes().all(fits) {
-        report.add(path.at, "entity.path must be 1 to 260 letters, digits, '/', '_', '-' and '.'");
+        report.add(
+            path.at,
+            "entity.path must be 1 to 260 letters, digits, '/', '_', '-' and '.'",
+        );
         return None;
     }
     Some(Entity {
@@ -261,9 +307,14 @@ fn read_rules(sections: Vec<Section<'_>>, report: &mut Report<'_>) -> Vec<sas::R
     let mut rules: Vec<sas::Rule> = Vec::new();
     for section in sections {
         let at = section.at();
-        let Some(rule) = read_rule(section, report) else { continue };
+        let Some(rule) = read_rule(section, report) else {
+            continue;
+        };
         if rules.iter().any(|known| known.name == rule.name) {
-            report.add(at, "two rules have the same name; a token names its rule, so names must differ");
+            report.add(
+                at,
+                "two rules have the same name; a token names its rule, so names must differ",
+            );
         }
         rules.push(rule);
     }
@@ -285,12 +336,20 @@ fn read_rule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<sas::R
         section.missing("primary_key", "the key that signs tokens", report);
     }
     section.finish(report);
-    let rights = rights.into_iter().filter_map(|text| read_right(&text, report)).reduce(|a, b| a | b)?;
+    let rights = rights
+        .into_iter()
+        .filter_map(|text| read_right(&text, report))
+        .reduce(|a, b| a | b)?;
     let secondary = match secondary {
         Some(text) => Some(read_key(text, report)?),
         None => None,
     };
-    Some(sas::Rule { name: name?.value, primary: read_key(primary?, report)?, secondary, rights })
+    Some(sas::Rule {
+        name: name?.value,
+        primary: read_key(primary?, report)?,
+        secondary,
+        rights,
+    })
 }
 
 fn read_right(text: &Located<String>, report: &mut Report<'_>) -> Option<sas::Rights> {
@@ -314,7 +373,10 @@ fn read_key(text: Located<String>, report: &mut Report<'_>) -> Option<sas::Key> 
 }
 
 fn word<T: FromStr>(text: Located<String>, expected: &str, report: &mut Report<'_>) -> Option<T> {
-    text.value.parse().map_err(|_| report.add(text.at, format_args!("use {expected}"))).ok()
+    text.value
+        .parse()
+        .map_err(|_| report.add(text.at, format_args!("use {expected}")))
+        .ok()
 }
 
 const ADDRESS: &str = "ADDRESS:PORT with a literal address, like \"0.0.0.0:443\" or \"[::]:443\"";
@@ -376,16 +438,28 @@ user_metadata = "free text"
     #[test]
     fn whole_file_is_read() {
         let config = parse(Path::new("relay.toml"), WHOLE).unwrap();
-        assert_eq!(config.listen, ["127.0.0.1:443".parse().unwrap(), "[::1]:443".parse().unwrap()]);
+        assert_eq!(
+            config.listen,
+            ["127.0.0.1:443".parse().unwrap(), "[::1]:443".parse().unwrap()]
+        );
         assert_eq!((config.threads, config.engine), (2, EngineChoice::Epoll));
         assert!(config.tls.is_none() && config.is_loopback_only());
         assert_eq!(config.limits.listeners_per_entity, 5);
-        assert_eq!((config.limits.idle_ping, config.limits.queue_bytes), (None, 2 * 1024 * 1024));
+        assert_eq!(
+            (config.limits.idle_ping, config.limits.queue_bytes),
+            (None, 2 * 1024 * 1024)
+        );
         assert_eq!(config.limits.rendezvous, Duration::from_secs(30));
         let namespace = &config.namespace;
-        assert_eq!((namespace.hosts.as_slice(), namespace.autocreate), (&["relay.example".to_owned()][..], false));
+        assert_eq!(
+            (namespace.hosts.as_slice(), namespace.autocreate),
+            (&["relay.example".to_owned()][..], false)
+        );
         let press = &namespace.entities["factory/press-1"];
-        assert_eq!((press.path.as_str(), press.requires_client_authorization), ("Factory/Press-1", false));
+        assert_eq!(
+            (press.path.as_str(), press.requires_client_authorization),
+            ("Factory/Press-1", false)
+        );
         assert!(press.rules[0].rights.contains(sas::Rights::LISTEN));
         assert!(!press.rules[0].rights.contains(sas::Rights::MANAGE));
         assert!(namespace.entities["second"].requires_client_authorization);
@@ -405,7 +479,7 @@ user_metadata = "free text"
             "relay.toml:5:11: relay.threads must be a number from 1 to 1024",
             "relay.toml:6:1: unknown key relay.fibres; possible here: listen, admin, threads, engine, advertise",
             "relay.toml:19:9: log.level must be a text in quotes",
-            "relay.toml:38:20: a right is \"Listen\", \"Send\" or \"Manage\"",
+            "relay.toml:38:21: a right is \"Listen\", \"Send\" or \"Manage\"",
             "relay.toml:40:1: entity.path is used twice (letter case makes no difference)",
         ];
         assert_eq!(errors(&text), expected);
@@ -413,8 +487,12 @@ user_metadata = "free text"
 
     #[test]
     fn syntax_errors_have_lines_and_hide_values() {
-        let found = errors("[relay]\nlisten = [\"127.0.0.1:1\"]\nprimary_key = \"hush\n[tls]\nno_tls = true\n");
-        assert!(found.iter().any(|line| line.starts_with("relay.toml:3:")), "{found:?}");
+        let found =
+            errors("[relay]\nlisten = [\"127.0.0.1:1\"]\nprimary_key = \"hush\n[tls]\nno_tls = true\n");
+        assert!(
+            found.iter().any(|line| line.starts_with("relay.toml:3:")),
+            "{found:?}"
+        );
         assert!(found.iter().all(|line| !line.contains("hush")), "{found:?}");
     }
 
@@ -424,8 +502,15 @@ user_metadata = "free text"
         for part in ["[relay]", "[tls]", "[[entity]]"] {
             assert!(found.contains(part), "{found}");
         }
-        let found = errors("[relay]\n[tls]\n[namespace]\nautocreate = true\n[[namespace.rules]]\n").join("\n");
-        for part in ["relay.listen is missing", "tls needs both", "rules.name", "rules.primary_key", "rules.rights"] {
+        let found =
+            errors("[relay]\n[tls]\n[namespace]\nautocreate = true\n[[namespace.rules]]\n").join("\n");
+        for part in [
+            "relay.listen is missing",
+            "tls needs both",
+            "rules.name",
+            "rules.primary_key",
+            "rules.rights",
+        ] {
             assert!(found.contains(part), "{part}: {found}");
         }
     }
@@ -433,7 +518,13 @@ user_metadata = "free text"
     #[test]
     fn missing_file_is_an_error() {
         let found = load(Path::new("no/such/relay.toml")).expect_err("missing");
-        assert!(found[0].to_string().starts_with("no/such/relay.toml: cannot be read"), "{}", found[0]);
+        assert!(
+            found[0]
+                .to_string()
+                .starts_with("no/such/relay.toml: cannot be read"),
+            "{}",
+            found[0]
+        );
     }
 
     proptest::proptest! {

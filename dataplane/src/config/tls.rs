@@ -32,7 +32,9 @@ impl ClientTls {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(file) = ca {
             for cert in certificates(file)? {
-                roots.add(cert).map_err(|error| TlsError::new(file, Problem::Unusable(error)))?;
+                roots
+                    .add(cert)
+                    .map_err(|error| TlsError::new(file, Problem::Unusable(error)))?;
             }
         }
         Self::trusting(roots)
@@ -49,7 +51,10 @@ impl ClientTls {
             .map_err(|error| TlsError::new(Path::new("TLS"), Problem::Unusable(error)))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { config: Arc::new(config), roots: count })
+        Ok(Self {
+            config: Arc::new(config),
+            roots: count,
+        })
     }
 }
 
@@ -100,7 +105,10 @@ pub struct TlsError {
 
 impl TlsError {
     fn new(file: &Path, problem: Problem) -> Self {
-        Self { file: file.to_owned(), problem }
+        Self {
+            file: file.to_owned(),
+            problem,
+        }
     }
 }
 
@@ -133,7 +141,11 @@ pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let certs = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| TlsError::new(file, Problem::BadPem))?;
-    if certs.is_empty() { Err(TlsError::new(file, Problem::NoCertificate)) } else { Ok(certs) }
+    if certs.is_empty() {
+        Err(TlsError::new(file, Problem::NoCertificate))
+    } else {
+        Ok(certs)
+    }
 }
 
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];

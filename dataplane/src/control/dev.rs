@@ -17,8 +17,8 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -47,7 +47,10 @@ impl DevState {
     /// # Errors
     /// The file that cannot be read or written, or that is not what it should be.
     pub fn open(dir: Option<&Path>) -> Result<Self, DevError> {
-        let dir = dir.map(Path::to_owned).or_else(default_dir).ok_or(DevError::NoHome)?;
+        let dir = dir
+            .map(Path::to_owned)
+            .or_else(default_dir)
+            .ok_or(DevError::NoHome)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -57,7 +60,12 @@ impl DevState {
         let ca = open_ca(&dir, &ca_pem_path)?;
         let tls = open_server(&dir, &ca_pem_path, &ca)?;
         let key = open_key(&dir.join("key"))?;
-        Ok(Self { dir, ca_pem_path, tls, key })
+        Ok(Self {
+            dir,
+            ca_pem_path,
+            tls,
+            key,
+        })
     }
 
     /// Key of the rule [`DEV_RULE`].
@@ -90,7 +98,9 @@ impl DevState {
 
 impl fmt::Debug for DevState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DevState").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("DevState")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +127,11 @@ impl fmt::Display for DevError {
             Self::NoHome => f.write_str("neither XDG_STATE_HOME nor HOME is set: give --state-dir"),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Content(path) => {
-                write!(f, "{}: is damaged; remove it to have it made again", path.display())
+                write!(
+                    f,
+                    "{}: is damaged; remove it to have it made again",
+                    path.display()
+                )
             }
             Self::Certificate(error) => write!(f, "cannot make a certificate: {error}"),
             Self::Tls(error) => error.fmt(f),
@@ -129,7 +143,11 @@ impl fmt::Display for DevError {
 impl std::error::Error for DevError {}
 
 fn default_dir() -> Option<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(state.join("viaduct"))
 }
@@ -153,7 +171,9 @@ fn open_ca(dir: &Path, cert_path: &Path) -> Result<Ca, DevError> {
 
 fn ca_params() -> Result<CertificateParams, DevError> {
     let mut params = CertificateParams::new(Vec::new()).map_err(DevError::Certificate)?;
-    params.distinguished_name.push(DnType::CommonName, "Viaduct development CA");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Viaduct development CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // Somebody who adds this CA to a trust store trusts it for this machine only.
@@ -201,11 +221,14 @@ fn is_fresh(cert: &Path, ca: &Path) -> bool {
         let chain = tls::certificates(cert).ok()?;
         let mut roots = RootCertStore::empty();
         roots.add(tls::certificates(ca).ok()?.first()?.clone()).ok()?;
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().ok()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider())
+            .build()
+            .ok()?;
         let later = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + RENEW_BEFORE);
         let name = ServerName::try_from("localhost").ok()?;
-        verifier.verify_server_cert(chain.first()?, &[], &name, &[], later).ok()
+        verifier
+            .verify_server_cert(chain.first()?, &[], &name, &[], later)
+            .ok()
     };
     check().is_some()
 }
@@ -216,7 +239,11 @@ fn open_key(path: &Path) -> Result<sas::Key, DevError> {
         let key = text.trim_end();
         // As it is read back from a connection string, in which these would end the value.
         let fits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-        return if fits { Ok(sas::Key::new(key)) } else { Err(DevError::Content(path.to_owned())) };
+        return if fits {
+            Ok(sas::Key::new(key))
+        } else {
+            Err(DevError::Content(path.to_owned()))
+        };
     }
     let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *random).map_err(DevError::Random)?;
@@ -229,11 +256,18 @@ fn open_key(path: &Path) -> Result<sas::Key, DevError> {
 fn base64(bytes: &[u8; 32]) -> String {
     let mut text = String::with_capacity(44);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let digit = (group >> (18 - 6 * place)) & 63;
             let is_padding = place > chunk.len();
-            text.push(if is_padding { '=' } else { BASE64[digit as usize] as char });
+            text.push(if is_padding {
+                '='
+            } else {
+                BASE64[digit as usize] as char
+            });
         }
     }
     text
@@ -246,7 +280,12 @@ fn read(path: &Path) -> Result<String, DevError> {
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DevError> {
     let aside = path.with_extension(format!("new-{}", std::process::id()));
     let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&aside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)
@@ -265,45 +304,23 @@ const SERVER_LIFETIME: Duration = Duration::from_secs(365 * DAY);
 const RENEW_BEFORE: Duration = Duration::from_secs(60 * DAY);
 
 #[cfg(test)]
-pub(crate) use tests::test_folder;
-
-#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::config::test_folder::test_folder;
     use crate::config::tls::ClientTls;
-
-    /// A folder that goes away with its handle.
-    pub(crate) struct TestFolder(PathBuf);
-
-    impl TestFolder {
-        pub(crate) fn path(&self) -> &Path {
-            &self.0
-        }
-    }
-
-    impl Drop for TestFolder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    pub(crate) fn test_folder(name: &str) -> TestFolder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("viaduct-{}-{number}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        TestFolder(path)
-    }
 
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o777
     }
 
     /// Runs a TLS handshake in memory.
-    fn handshake(server: &Arc<rustls::ServerConfig>, ca: &Path, name: &'static str) -> Result<(), rustls::Error> {
+    fn handshake(
+        server: &Arc<rustls::ServerConfig>,
+        ca: &Path,
+        name: &'static str,
+    ) -> Result<(), rustls::Error> {
         let client_tls = ClientTls::load(Some(ca)).unwrap();
         let name = ServerName::try_from(name).unwrap();
         let mut client = rustls::ClientConnection::new(client_tls.config, name).unwrap();
@@ -359,7 +376,9 @@ mod tests {
             assert_eq!(mode(&folder.path().join(secret)), 0o600, "{secret}");
         }
         let text = fs::read_to_string(connection_string).unwrap();
-        assert!(text.starts_with("Endpoint=sb://localhost:8443/;SharedAccessKeyName=RootManageSharedAccessKey;"));
+        assert!(
+            text.starts_with("Endpoint=sb://localhost:8443/;SharedAccessKeyName=RootManageSharedAccessKey;")
+        );
         let key = first.key.dangerous_text();
         assert!(text.contains(key) && key.len() == 44);
         assert!(!format!("{first:?}").contains(key));
@@ -385,7 +404,10 @@ mod tests {
         let folder = test_folder("dev-key");
         fs::write(folder.path().join("key"), "two words;").unwrap();
         let error = DevState::open(Some(folder.path())).unwrap_err().to_string();
-        assert!(error.contains("key: is damaged") && !error.contains("two words"), "{error}");
+        assert!(
+            error.contains("key: is damaged") && !error.contains("two words"),
+            "{error}"
+        );
     }
 
     #[test]

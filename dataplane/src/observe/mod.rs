@@ -1,5 +1,8 @@
-//! What others see of a running node: counters and log.
+//! What operators see: log lines, counters and their text for Prometheus.
 
-mod stats;
+pub mod counters;
+pub mod log;
+mod log_file;
+pub mod metrics;
 
-pub use stats::{Counters, ShardStats};
+pub use counters::{Counter, Counters, ShardStats};

@@ -62,7 +62,11 @@ pub enum Fault {
 
 impl fmt::Display for ExpressionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { forwarder, expression, fault } = self;
+        let Self {
+            forwarder,
+            expression,
+            fault,
+        } = self;
         let (key, value, hint) = match fault {
             Fault::Shape => return write!(f, "Invalid {forwarder} expression: {expression}"),
             Fault::NotAPort(text) => return write!(f, "Invalid {forwarder} 'port' expression: {text}"),
@@ -73,13 +77,20 @@ impl fmt::Display for ExpressionError {
                 );
             }
             Fault::RelayName(value) => ("RelayName", value, NAME_HINT),
-            Fault::PortName(value) => ("PortName", value, "1 to 255 letters, digits, '/', '_', '-' and '.'"),
+            Fault::PortName(value) => (
+                "PortName",
+                value,
+                "1 to 255 letters, digits, '/', '_', '-' and '.'",
+            ),
             Fault::BindAddress(value) => ("BindAddress", value, HOST_HINT),
             Fault::BindPort(value) => ("BindPort", value, PORT_HINT),
             Fault::Host(value) => ("Host", value, HOST_HINT),
             Fault::HostPort(value) => ("HostPort", value, PORT_HINT),
         };
-        write!(f, "Invalid {forwarder} expression: {expression}; Invalid {key} value: {value} (use {hint})")
+        write!(
+            f,
+            "Invalid {forwarder} expression: {expression}; Invalid {key} value: {value} (use {hint})"
+        )
     }
 }
 

@@ -66,7 +66,10 @@ fn parse(text: &str) -> Result<LocalExpression, Fault> {
     }
     let parts = word::split(list, ';').ok_or(Fault::Shape)?;
     let bindings = parts.into_iter().map(binding).collect::<Result<_, _>>()?;
-    Ok(LocalExpression { relay: relay.to_owned(), bindings })
+    Ok(LocalExpression {
+        relay: relay.to_owned(),
+        bindings,
+    })
 }
 
 fn binding(part: &str) -> Result<LocalBinding, Fault> {
@@ -104,7 +107,10 @@ fn binding(part: &str) -> Result<LocalBinding, Fault> {
 /// `path` or `path//name`.
 fn path_binding(part: &str) -> Result<LocalBinding, Fault> {
     // Searching from the second byte leaves a doubled slash at the very start to the path.
-    let name_at = part.char_indices().skip(1).find_map(|(at, _)| part[at..].starts_with("//").then_some(at));
+    let name_at = part
+        .char_indices()
+        .skip(1)
+        .find_map(|(at, _)| part[at..].starts_with("//").then_some(at));
     let (path, name) = match name_at {
         Some(at) => (&part[..at], &part[at + 2..]),
         None => (part, part),
@@ -112,7 +118,10 @@ fn path_binding(part: &str) -> Result<LocalBinding, Fault> {
     if !word::is_path(path) {
         return Err(Fault::Shape);
     }
-    Ok(LocalBinding { endpoint: LocalEndpoint::Unix(path.to_owned()), port_name: name_of(name)? })
+    Ok(LocalBinding {
+        endpoint: LocalEndpoint::Unix(path.to_owned()),
+        port_name: name_of(name)?,
+    })
 }
 
 /// `P[/N]`; the name is the port as written unless given.
@@ -132,7 +141,11 @@ fn port_and_name(text: &str) -> Result<(&str, String), Fault> {
 
 fn name_of(name: &str) -> Result<String, Fault> {
     let name = word::trim_quotes(name);
-    if word::is_name(name) { Ok(name.to_owned()) } else { Err(Fault::PortName(name.to_owned())) }
+    if word::is_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Fault::PortName(name.to_owned()))
+    }
 }
 
 fn bind_host(text: &str) -> Result<BindHost, Fault> {

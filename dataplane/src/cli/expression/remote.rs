@@ -63,8 +63,11 @@ impl RemoteExpression {
     /// # Errors
     /// The part that is wrong.
     pub fn parse(forwarder: Forwarder, text: &str) -> Result<Self, ExpressionError> {
-        parse(forwarder, text)
-            .map_err(|fault| ExpressionError { forwarder, expression: text.to_owned(), fault })
+        parse(forwarder, text).map_err(|fault| ExpressionError {
+            forwarder,
+            expression: text.to_owned(),
+            fault,
+        })
     }
 }
 
@@ -81,7 +84,10 @@ fn parse(forwarder: Forwarder, text: &str) -> Result<RemoteExpression, Fault> {
     };
     let parts = word::split(list, ';').ok_or(Fault::Shape)?;
     let bindings = parts.into_iter().map(binding).collect::<Result<_, _>>()?;
-    Ok(RemoteExpression { relay: relay.to_owned(), bindings })
+    Ok(RemoteExpression {
+        relay: relay.to_owned(),
+        bindings,
+    })
 }
 
 /// `[N/]P` or, with a host, `[N/]H:P` where the name stands with the host and `H:[N/]P` where it stands with the port.
@@ -121,7 +127,10 @@ fn unix_binding(name: &str, path: &str) -> Result<RemoteBinding, Fault> {
     if !word::is_path(path) {
         return Err(Fault::Shape);
     }
-    Ok(RemoteBinding { port_name: name_of(name)?, endpoint: RemoteEndpoint::Unix(path.to_owned()) })
+    Ok(RemoteBinding {
+        port_name: name_of(name)?,
+        endpoint: RemoteEndpoint::Unix(path.to_owned()),
+    })
 }
 
 fn numbered(name: &str, host: String, port: &str) -> Result<RemoteBinding, Fault> {
@@ -131,7 +140,10 @@ fn numbered(name: &str, host: String, port: &str) -> Result<RemoteBinding, Fault
         PortWord::OutOfRange => return Err(Fault::HostPort(port.to_owned())),
         PortWord::Word => return Err(Fault::NotAPort(port.to_owned())),
     };
-    Ok(RemoteBinding { port_name: name_of(name)?, endpoint })
+    Ok(RemoteBinding {
+        port_name: name_of(name)?,
+        endpoint,
+    })
 }
 
 /// `[N/]X`.
@@ -146,7 +158,11 @@ fn name_and_rest(text: &str) -> Result<(Option<&str>, &str), Fault> {
 
 fn name_of(name: &str) -> Result<String, Fault> {
     let name = word::trim_quotes(name);
-    if word::is_name(name) { Ok(name.to_owned()) } else { Err(Fault::PortName(name.to_owned())) }
+    if word::is_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Fault::PortName(name.to_owned()))
+    }
 }
 
 /// `{http|https}/host[/path...][:port]`; the port may also stand with the host, and a lone number is a port of localhost.
@@ -163,9 +179,19 @@ fn http_binding(part: &str) -> Result<RemoteBinding, Fault> {
         (None, _) => (Some(LOCALHOST.to_owned()), http_port(host)?),
         (Some(port), _) => (word::host(host), http_port(port)?),
     };
-    let Some(host) = host else { return Err(Fault::Host(rest.to_owned())) };
-    let target = HttpTarget { secure, host, port, path: http_path(path)? };
-    Ok(RemoteBinding { port_name: scheme.to_owned(), endpoint: RemoteEndpoint::Http(target) })
+    let Some(host) = host else {
+        return Err(Fault::Host(rest.to_owned()));
+    };
+    let target = HttpTarget {
+        secure,
+        host,
+        port,
+        path: http_path(path)?,
+    };
+    Ok(RemoteBinding {
+        port_name: scheme.to_owned(),
+        endpoint: RemoteEndpoint::Http(target),
+    })
 }
 
 /// Host, path without its first slash, and port of `host[/path][:port]` or `host[:port][/path]`.

@@ -46,7 +46,9 @@ pub(crate) fn trim_quotes(text: &str) -> &str {
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= PORT_NAME_MAX
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte))
 }
 
 /// Whether `path` (that of a Unix socket, or of an `-H` target) can be used: no control characters, not empty.
