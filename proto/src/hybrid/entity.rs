@@ -1,7 +1,7 @@
 //! From the path of a request to the hybrid connection registered for it.
 //!
-//! A sender may append a suffix to the entity's path, so the longest registered entity that is a prefix of the path on a
-//! segment boundary is meant. Letter case does not count.
+//! A sender may append a suffix to the entity's path, so the longest registered entity that is a prefix of
+//! the path on a segment boundary is meant. Letter case does not count.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -16,10 +16,11 @@ pub fn entity_key(path: &str) -> String {
         .collect()
 }
 
-/// Longest entity of `map` that is a prefix of `path`, its value, and the suffix (letter case kept, no leading `/`, empty
-/// if there is none). Keys must come from [`entity_key`].
+/// Longest entity of `map` that is a prefix of `path`, its value, and the suffix (letter case kept, no
+/// leading `/`, empty if there is none). Keys must come from [`entity_key`].
 ///
-/// Only prefixes up to [`ENTITY_PATH_MAX`] bytes are tried, which bounds the work that a path of many segments can cause.
+/// Only prefixes up to [`ENTITY_PATH_MAX`] bytes are tried, which bounds the work that a path of many
+/// segments can cause.
 pub fn match_entity<'m, 'p, V>(
     map: &'m BTreeMap<String, V>,
     path: &'p str,
@@ -77,6 +78,19 @@ mod tests {
     fn letters_whose_lower_case_is_longer_keep_the_boundaries() {
         let map = map(&["İİ"]);
         assert_eq!(match_entity(&map, "İİ/Rest").map(|found| found.2), Some("Rest"));
+    }
+
+    #[test]
+    fn entities_are_found_up_to_the_longest_that_may_be() {
+        let (longest, too_long) = ("a".repeat(ENTITY_PATH_MAX), "b".repeat(ENTITY_PATH_MAX + 1));
+        let map = map(&[&longest, &too_long]);
+        assert_eq!(match_entity(&map, &longest).map(|found| *found.1), Some(0));
+        assert_eq!(
+            match_entity(&map, &format!("{longest}/x")).map(|found| found.2),
+            Some("x")
+        );
+        assert_eq!(match_entity(&map, &too_long), None);
+        assert_eq!(match_entity(&map, &format!("{too_long}/x")), None);
     }
 
     #[test]
