@@ -52,7 +52,8 @@ pub fn resolve(args: &QuickstartArgs) -> Result<QuickstartSetup, CliError> {
 }
 
 impl QuickstartSetup {
-    /// A bridge with both ends: the page's address leads through the relay at `relay` to the demo page at `origin`.
+    /// A bridge with both ends: the page's address leads through the relay at `relay` to the demo page at
+    /// `origin`.
     ///
     /// # Errors
     /// The development CA cannot be read.

@@ -24,7 +24,7 @@ pub struct RelaySetup {
 /// # Errors
 /// The text for standard error and the exit code.
 pub fn resolve(args: &RelayArgs) -> Result<RelaySetup, CliError> {
-    let (mut config, dev, warnings) = match &args.config {
+    let (mut config, dev, mut warnings) = match &args.config {
         Some(file) => (load(file)?, None, warnings(file)),
         None => {
             let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::start)?;
@@ -36,6 +36,11 @@ pub fn resolve(args: &RelayArgs) -> Result<RelaySetup, CliError> {
         }
     };
     apply(args, &mut config)?;
+    if dev.is_some() && config.tls.is_some() && !config.is_loopback_only() {
+        warnings.push(
+            "the development certificate names localhost only; clients elsewhere will refuse it".to_owned(),
+        );
+    }
     Ok(RelaySetup {
         config,
         dev,

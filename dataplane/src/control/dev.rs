@@ -1,4 +1,5 @@
-//! State of a development node: an own CA, a certificate for this machine, one key, and the connection string to paste.
+//! State of a development node: an own CA, a certificate for this machine, one key, and the connection string
+//! to paste.
 //!
 //! ```text
 //! ca.pem, ca-key.pem            made once; good for loopback names only (name constraints)
@@ -6,7 +7,8 @@
 //! key                           key of the rule RootManageSharedAccessKey, random
 //! connection-string             Endpoint=sb://localhost:PORT/;... of the last start
 //! ```
-//! Invariant: files appear whole (written aside, then renamed), and those with secrets are readable by their owner only.
+//! Invariant: files appear whole (written aside, then renamed), and those with secrets are readable by their
+//! owner only.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -42,7 +44,8 @@ pub struct DevState {
 }
 
 impl DevState {
-    /// Opens `dir`, by default `$XDG_STATE_HOME/viaduct` or `~/.local/state/viaduct`, and makes what is missing in it.
+    /// Opens `dir`, by default `$XDG_STATE_HOME/viaduct` or `~/.local/state/viaduct`, and makes what is
+    /// missing in it.
     ///
     /// # Errors
     /// The file that cannot be read or written, or that is not what it should be.
@@ -74,7 +77,8 @@ impl DevState {
         self.key.clone()
     }
 
-    /// Writes the connection string for a relay on `port` of this machine into a file and returns the file's path.
+    /// Writes the connection string for a relay on `port` of this machine into a file and returns the file's
+    /// path.
     ///
     /// # Errors
     /// The file cannot be written.
