@@ -139,7 +139,7 @@ impl Credentials {
     }
 
     fn apply_connection_string(&mut self, text: &str, source: &str) -> Result<(), CliError> {
-        let parsed = ConnectionString::parse(trim_quotes(text))
+        let parsed = ConnectionString::parse(trim_quotes(text.trim()))
             .map_err(|error| CliError::usage(format_args!("Invalid {source} value. {error}")))?;
         self.host = Some(parsed.endpoint_host);
         self.port = parsed.endpoint_port;

@@ -131,6 +131,23 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn the_documented_file_is_right_but_for_its_certificate() {
+    let doc = include_str!("mod.rs");
+    let example = doc
+        .split("//! ```")
+        .nth(1)
+        .and_then(|block| block.split_once('\n'))
+        .expect("an example")
+        .1;
+    let text = example.replace("//! ", "").replace("//!", "");
+    let found = errors(&text);
+    assert!(
+        found.len() == 1 && found[0].contains("relay.pem: cannot be read"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn missing_file_is_an_error() {
     let found = load(Path::new("no/such/relay.toml")).expect_err("missing");
     assert!(
