@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-/// Options as they were given, by name; see [`OPTIONS`].
+/// Options as they were given, by name.
 #[derive(Clone, Default)]
 pub struct BridgeArgs {
     given: Vec<(Name, String)>,
