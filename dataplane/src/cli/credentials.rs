@@ -1,8 +1,8 @@
 //! From `-x -e -K -k -s` and the environment to an endpoint and a credential (azbridge.md 2.4, 2.5).
 //!
-//! Layers from low to high: environment, `-x` (replaces it whole), single options. Each value is checked when it is read
-//! ([`Credentials::load`]), their combination only where they are used ([`Credentials::endpoint`]). No text repeats a key,
-//! a signature or a connection string.
+//! Layers from low to high: environment, `-x` (replaces it whole), single options. Each value is checked when
+//! it is read ([`Credentials::load`]), their combination only where they are used
+//! ([`Credentials::endpoint`]). No text repeats a key, a signature or a connection string.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,8 @@ impl Credentials {
         })
     }
 
-    /// Limit for connecting: the connection string's `OperationTimeout` unless that is .NET's own default of 60 s.
+    /// Limit for connecting: the connection string's `OperationTimeout` unless that is .NET's own default of
+    /// 60 s.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         self.timeout
@@ -138,7 +139,7 @@ impl Credentials {
     }
 
     fn apply_connection_string(&mut self, text: &str, source: &str) -> Result<(), CliError> {
-        let parsed = ConnectionString::parse(trim_quotes(text))
+        let parsed = ConnectionString::parse(trim_quotes(text.trim()))
             .map_err(|error| CliError::usage(format_args!("Invalid {source} value. {error}")))?;
         self.host = Some(parsed.endpoint_host);
         self.port = parsed.endpoint_port;

@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage, or nothing to do.
     Usage = 2,
-    /// Configuration, credentials or start failed (azbridge).
+    /// Configuration, credentials or start of a bridge failed.
     Start = 3,
 }
 
@@ -37,6 +37,15 @@ impl CliError {
     pub fn usage(message: impl fmt::Display) -> Self {
         Self {
             exit: Exit::Usage,
+            message: message.to_string(),
+        }
+    }
+
+    /// Failure at work.
+    #[must_use]
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self {
+            exit: Exit::Failed,
             message: message.to_string(),
         }
     }

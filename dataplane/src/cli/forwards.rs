@@ -1,7 +1,7 @@
 //! From `-L`, `-T`, `-R` and `-H` to the forwards that the data plane carries.
 //!
-//! Expressions for the same relay are merged into one forward, so that a bridge never competes with itself for a relay's
-//! connections (azbridge.md 2.6, number 15). Port names of one relay differ.
+//! Expressions for the same relay are merged into one forward, so that a bridge never competes with itself
+//! for a relay's connections (azbridge.md 2.6, number 15). Port names of one relay differ.
 
 use std::net::{IpAddr, UdpSocket};
 

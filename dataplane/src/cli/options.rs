@@ -6,9 +6,9 @@
 //! * A single-value option given twice, positional arguments and `--` are errors.
 
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-/// Options as they were given, by name; see [`OPTIONS`].
+/// Options as they were given, by name.
 #[derive(Clone, Default)]
 pub struct BridgeArgs {
     given: Vec<(Name, String)>,
@@ -167,31 +167,7 @@ impl Name {
 /// The help text.
 #[must_use]
 pub fn help(program: &str) -> String {
-    let mut text = format!(
-        "Forwards TCP ports through a relay; options and behaviour of azbridge.\n\nUsage: {program} [options]\n\nOptions:\n"
-    );
-    for spec in OPTIONS.iter().filter(|spec| !spec.help.is_empty()) {
-        let names: Vec<_> = spec
-            .short
-            .iter()
-            .take(1)
-            .map(|short| format!("-{short}"))
-            .collect();
-        let mut names = names
-            .into_iter()
-            .chain([format!("--{}", spec.long)])
-            .collect::<Vec<_>>()
-            .join(", ");
-        if !spec.value.is_empty() {
-            let _ = write!(names, " <{}>", spec.value);
-        }
-        let _ = writeln!(text, "  {names:<44} {}", spec.help);
-    }
-    text.push_str(
-        "\nEnvironment:\n  AZURE_BRIDGE_CONNECTIONSTRING  connection string where no -x is given; keeps it out of the process list\n\
-         \nExit codes: 0 stopped, 1 failed, 2 wrong usage, 3 configuration, credentials or start failed\n",
-    );
-    text
+    format!("{program}: forwards TCP ports through a relay\n\nUsage: {program} [options]\n\n{HELP}")
 }
 
 fn find(arg: &str) -> Result<(&'static Spec, &str, Option<&str>), OptionError> {
@@ -242,14 +218,10 @@ fn redacted(arg: &str) -> String {
 /// One option.
 struct Spec {
     name: Name,
-    /// Without dash; the first one is shown by the help text.
+    /// Without dash.
     short: &'static [&'static str],
     long: &'static str,
     arity: Arity,
-    /// Name of the value in the help text.
-    value: &'static str,
-    /// Empty: not shown.
-    help: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,56 +231,62 @@ enum Arity {
     Many,
 }
 
-const fn spec(
-    name: Name,
-    short: &'static [&'static str],
-    long: &'static str,
-    arity: Arity,
-    value: &'static str,
-    help: &'static str,
-) -> Spec {
+const fn spec(name: Name, short: &'static [&'static str], long: &'static str, arity: Arity) -> Spec {
     Spec {
         name,
         short,
         long,
         arity,
-        value,
-        help,
     }
 }
 
-#[rustfmt::skip]
 const OPTIONS: &[Spec] = &[
-    spec(Name::LocalForward, &["L"], "local-forward", Arity::Many, "[host:]port[/name]{;...}:relay", "Listen here, forward through the relay"),
-    spec(Name::RemoteForward, &["T"], "remote-forward", Arity::Many, "relay:[name/][host:]port{;...}", "Listen at the relay, forward to here"),
-    spec(Name::RemoteForwardOld, &["R"], "remote-forward-old", Arity::Many, "", ""),
-    spec(Name::RemoteHttpForward, &["H"], "remote-http-forward", Arity::Many, "", ""),
-    spec(Name::ConnectionString, &["x"], "connection-string", Arity::One, "string", "Connection string; -e, -K, -k and -s override its parts"),
-    spec(Name::EndpointUri, &["e", "E"], "endpoint-uri", Arity::One, "uri", "Relay endpoint, sb://host[:port]/"),
-    spec(Name::SharedAccessKeyName, &["K"], "shared-access-key-name", Arity::One, "name", "Name of the shared access rule"),
-    spec(Name::SharedAccessKey, &["k"], "shared-access-key", Arity::One, "key", "Its key"),
-    spec(Name::Signature, &["s", "S"], "signature", Arity::One, "token", "Shared access signature to use instead of a key"),
-    spec(Name::NoAuthentication, &[], "no-authentication", Arity::Flag, "", "Connect without a token; only with -L"),
-    spec(Name::BindAddress, &["b"], "bind-address", Arity::One, "address", "Local source address for connections to targets"),
-    spec(Name::GatewayPorts, &["g"], "gateway-ports", Arity::Flag, "", "-L without a host listens on all addresses"),
-    spec(Name::KeepAliveInterval, &["a"], "keep-alive-interval", Arity::One, "seconds", "Ping distance on the relay connection, 1 to 3600 (30)"),
-    spec(Name::ExitOnForwardFailure, &[], "exit-on-forward-failure", Arity::Flag, "", "End when one forward cannot start"),
-    spec(Name::Ca, &[], "ca", Arity::One, "file", "PEM file with certificates to trust besides the system's"),
-    spec(Name::NoTls, &[], "no-tls", Arity::Flag, "", "ws:// instead of wss://; only to a loopback address"),
-    spec(Name::Mux, &[], "mux", Arity::One, "auto|off|require", "Streams share tunnels where the relay can (auto)"),
-    spec(Name::Threads, &[], "threads", Arity::One, "n", "Shards (one per processor)"),
-    spec(Name::Engine, &[], "engine", Arity::One, "auto|io_uring|epoll", "Kernel interface (auto)"),
-    spec(Name::Admin, &[], "admin", Arity::One, "address:port", "Serve /livez, /readyz and /metrics there"),
-    spec(Name::LogFile, &["l"], "log-file", Arity::One, "file", "Append log lines to a file"),
-    spec(Name::LogFormat, &[], "log-format", Arity::One, "text|json", "Shape of log lines (text)"),
-    spec(Name::Quiet, &["q"], "quiet", Arity::Flag, "", "Log nothing"),
-    spec(Name::Verbose, &["v"], "verbose", Arity::Flag, "", "Log more; twice: debug, three times: everything"),
-    spec(Name::ConfigFile, &["f"], "config-file", Arity::One, "", ""),
-    spec(Name::Option, &["o"], "option", Arity::Many, "", ""),
-    spec(Name::Service, &["svc"], "svc", Arity::Flag, "", ""),
-    spec(Name::Help, &["h", "?"], "help", Arity::Flag, "", "Show this text"),
-    spec(Name::Version, &["V"], "version", Arity::Flag, "", "Show the version"),
+    spec(Name::LocalForward, &["L"], "local-forward", Arity::Many),
+    spec(Name::RemoteForward, &["T"], "remote-forward", Arity::Many),
+    spec(Name::RemoteForwardOld, &["R"], "remote-forward-old", Arity::Many),
+    spec(
+        Name::RemoteHttpForward,
+        &["H"],
+        "remote-http-forward",
+        Arity::Many,
+    ),
+    spec(Name::ConnectionString, &["x"], "connection-string", Arity::One),
+    spec(Name::EndpointUri, &["e", "E"], "endpoint-uri", Arity::One),
+    spec(
+        Name::SharedAccessKeyName,
+        &["K"],
+        "shared-access-key-name",
+        Arity::One,
+    ),
+    spec(Name::SharedAccessKey, &["k"], "shared-access-key", Arity::One),
+    spec(Name::Signature, &["s", "S"], "signature", Arity::One),
+    spec(Name::NoAuthentication, &[], "no-authentication", Arity::Flag),
+    spec(Name::BindAddress, &["b"], "bind-address", Arity::One),
+    spec(Name::GatewayPorts, &["g"], "gateway-ports", Arity::Flag),
+    spec(Name::KeepAliveInterval, &["a"], "keep-alive-interval", Arity::One),
+    spec(
+        Name::ExitOnForwardFailure,
+        &[],
+        "exit-on-forward-failure",
+        Arity::Flag,
+    ),
+    spec(Name::Ca, &[], "ca", Arity::One),
+    spec(Name::NoTls, &[], "no-tls", Arity::Flag),
+    spec(Name::Mux, &[], "mux", Arity::One),
+    spec(Name::Threads, &[], "threads", Arity::One),
+    spec(Name::Engine, &[], "engine", Arity::One),
+    spec(Name::Admin, &[], "admin", Arity::One),
+    spec(Name::LogFile, &["l"], "log-file", Arity::One),
+    spec(Name::LogFormat, &[], "log-format", Arity::One),
+    spec(Name::Quiet, &["q"], "quiet", Arity::Flag),
+    spec(Name::Verbose, &["v"], "verbose", Arity::Flag),
+    spec(Name::ConfigFile, &["f"], "config-file", Arity::One),
+    spec(Name::Option, &["o"], "option", Arity::Many),
+    spec(Name::Service, &["svc"], "svc", Arity::Flag),
+    spec(Name::Help, &["h", "?"], "help", Arity::Flag),
+    spec(Name::Version, &["V"], "version", Arity::Flag),
 ];
+const HELP: &str = include_str!("bridge_help.txt");
 
 #[cfg(test)]
 mod tests {
@@ -423,6 +401,20 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         // `svc` is both the short and the long name of its option.
         assert_eq!(distinct.len() + 1, names.len());
-        assert!(help("azbridge").contains("-L, --local-forward"));
+    }
+
+    #[test]
+    fn help_shows_every_option_that_is_carried() {
+        let hidden = [
+            Name::RemoteForwardOld,
+            Name::RemoteHttpForward,
+            Name::ConfigFile,
+            Name::Option,
+            Name::Service,
+        ];
+        for option in OPTIONS.iter().filter(|option| !hidden.contains(&option.name)) {
+            let long = format!("--{}", option.long);
+            assert!(HELP.split_whitespace().any(|word| word == long), "{long}");
+        }
     }
 }

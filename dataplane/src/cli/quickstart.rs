@@ -31,7 +31,7 @@ pub struct QuickstartSetup {
 /// # Errors
 /// The text for standard error and the exit code.
 pub fn resolve(args: &QuickstartArgs) -> Result<QuickstartSetup, CliError> {
-    let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::start)?;
+    let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::failed)?;
     let mut relay = RelayConfig::dev(dev.key(), Some(dev.tls.clone()));
     if !args.listen.ip().is_loopback() {
         return Err(CliError::usage(
@@ -52,7 +52,8 @@ pub fn resolve(args: &QuickstartArgs) -> Result<QuickstartSetup, CliError> {
 }
 
 impl QuickstartSetup {
-    /// A bridge with both ends: the page's address leads through the relay at `relay` to the demo page at `origin`.
+    /// A bridge with both ends: the page's address leads through the relay at `relay` to the demo page at
+    /// `origin`.
     ///
     /// # Errors
     /// The development CA cannot be read.
@@ -88,7 +89,7 @@ impl QuickstartSetup {
                 targets: vec![target],
             }],
             relays: vec![endpoint],
-            tls: ClientTls::load(Some(&self.dev.ca_pem_path)).map_err(CliError::start)?,
+            tls: ClientTls::load(Some(&self.dev.ca_pem_path)).map_err(CliError::failed)?,
             connect_timeout: CONNECT_TIMEOUT.min(Duration::from_secs(20)),
             keep_alive: KEEP_ALIVE,
             threads: self.relay.threads,
@@ -99,6 +100,24 @@ impl QuickstartSetup {
             limits: ShardLimits::default(),
             log: self.relay.log.clone(),
         })
+    }
+
+    /// What to do next, for a terminal, without secrets.
+    #[must_use]
+    pub fn guide(&self) -> String {
+        let admin = self
+            .relay
+            .admin
+            .map(|addr| format!("metrics        http://{addr}/metrics\n"))
+            .unwrap_or_default();
+        format!(
+            "Open http://{page}/ : a page that came through the tunnel and measures it.\n\n\
+             keys and CA    {dir}\n{admin}\n\
+             Next: `viaduct relay --dev` is the relay alone; it prints the two bridge commands \
+             to paste. Ctrl+C ends this.\n",
+            page = self.page,
+            dir = self.dev.dir.display(),
+        )
     }
 }
 
@@ -132,6 +151,11 @@ mod tests {
         assert_eq!(bridge.relays[0].authority(), "127.0.0.1:8443");
         assert_eq!(bridge.locals[0].binds[0].port, 8099);
         assert_eq!(bridge.remotes[0].targets[0].port, 4000);
+        let guide = setup.guide();
+        assert!(
+            guide.starts_with("Open http://127.0.0.1:8099/ ")
+                && guide.contains("http://127.0.0.1:8444/metrics")
+        );
 
         let elsewhere = QuickstartArgs {
             listen: "0.0.0.0:1".parse().unwrap(),

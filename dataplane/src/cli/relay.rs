@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::cli::args::RelayArgs;
+use crate::cli::credentials::ENVIRONMENT;
 use crate::cli::exit::CliError;
 use crate::config::relay::{self, RelayConfig};
 use crate::control::dev::DevState;
@@ -24,10 +25,10 @@ pub struct RelaySetup {
 /// # Errors
 /// The text for standard error and the exit code.
 pub fn resolve(args: &RelayArgs) -> Result<RelaySetup, CliError> {
-    let (mut config, dev, warnings) = match &args.config {
+    let (mut config, dev, mut warnings) = match &args.config {
         Some(file) => (load(file)?, None, warnings(file)),
         None => {
-            let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::start)?;
+            let dev = DevState::open(args.state_dir.as_deref()).map_err(CliError::failed)?;
             (
                 RelayConfig::dev(dev.key(), Some(dev.tls.clone())),
                 Some(dev),
@@ -36,11 +37,57 @@ pub fn resolve(args: &RelayArgs) -> Result<RelaySetup, CliError> {
         }
     };
     apply(args, &mut config)?;
+    if dev.is_some() && config.tls.is_some() && !config.is_loopback_only() {
+        warnings.push(
+            "the development certificate names localhost only; clients elsewhere will refuse it".to_owned(),
+        );
+    }
     Ok(RelaySetup {
         config,
         dev,
         warnings,
     })
+}
+
+impl RelaySetup {
+    /// What to do next with a development node that listens on `port`: for a terminal, without secrets. `None` for a
+    /// node with a configuration file.
+    ///
+    /// # Errors
+    /// The connection string cannot be written to its file.
+    pub fn dev_guide(&self, port: u16) -> Result<Option<String>, CliError> {
+        let Some(dev) = &self.dev else { return Ok(None) };
+        let file = dev.write_connection_string(port).map_err(CliError::failed)?;
+        let trust = match self.config.tls {
+            Some(_) => format!("--ca {}", quoted(&dev.ca_pem_path)),
+            None => "--no-tls".to_owned(),
+        };
+        Ok(Some(format!(
+            "CA certificate     {ca}\n\
+             connection string  {file}\n\n\
+             Forward a local service through this relay, in two other terminals:\n\n  \
+             export {ENVIRONMENT}=\"$(cat {quoted_file})\"\n  \
+             viaduct bridge {trust} -T demo:web/localhost:3000    # beside the service\n\n  \
+             export {ENVIRONMENT}=\"$(cat {quoted_file})\"\n  \
+             viaduct bridge {trust} -L 8080/web:demo              # then open http://localhost:8080/\n",
+            ca = dev.ca_pem_path.display(),
+            file = file.display(),
+            quoted_file = quoted(&file),
+        )))
+    }
+}
+
+/// A path as one word of a shell command.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@%".contains(&byte));
+    if is_plain {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn load(file: &Path) -> Result<RelayConfig, CliError> {
@@ -120,6 +167,29 @@ mod tests {
             error.exit == Exit::Usage && error.message.starts_with("--no-tls"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn guide_names_files_but_no_secrets() {
+        let folder = test_folder("it's here");
+        let line = OsString::from(folder.path());
+        let args = ["viaduct", "relay", "--dev", "--state-dir"]
+            .map(OsString::from)
+            .into_iter()
+            .chain([line]);
+        let Ok(Invocation::Relay(args)) = parse(args) else {
+            panic!("a relay")
+        };
+        let setup = resolve(&args).unwrap();
+        let guide = setup.dev_guide(9443).unwrap().unwrap();
+        assert!(
+            guide.contains("it'\\''s here/connection-string')\"") && guide.contains("--ca '"),
+            "{guide}"
+        );
+        let written = fs::read_to_string(folder.path().join("connection-string")).unwrap();
+        assert!(written.contains("sb://localhost:9443/"));
+        let dev = setup.dev.as_ref().unwrap();
+        assert!(!guide.contains(dev.key().dangerous_text()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reading a TOML file so that *every* mistake in it is reported, each with its line.
 //!
-//! A [`Section`] hands out its values by key and kind; what is wrong is noted in the [`Report`] and reading goes on. What
-//! nobody asked for is an unknown key. Texts never repeat a value, because it may be a secret.
+//! A `Section` hands out its values by key and kind; what is wrong is noted in the `Report` and reading
+//! goes on. What nobody asked for is an unknown key. Texts never repeat a value, because it may be a secret.
 
 use std::collections::BTreeMap;
 use std::fmt;

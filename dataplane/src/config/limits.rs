@@ -139,7 +139,8 @@ impl fmt::Display for MemorySum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "memory limit: {} shards x ({} connections {} + {} small buffers {} + {} large buffers {} + queues {}) = {}",
+            "memory limit: {} shards x ({} connections {} + {} small buffers {} + {} large buffers {} \
+             + queues {}) = {}",
             self.threads,
             self.shard.connections,
             Mebibytes(self.connections()),

@@ -1,7 +1,7 @@
 //! Resolved settings: immutable, validated, ready to be handed to threads.
 //!
-//! A raw form (a TOML file, a command line) is read once and turned into the types here; nothing behind this module sees
-//! text that could still be wrong. Values that are secret have no `Debug` contents.
+//! A raw form (a TOML file, a command line) is read once and turned into the types here; nothing behind this
+//! module sees text that could still be wrong. Values that are secret have no `Debug` contents.
 
 pub mod bridge;
 pub mod document;

@@ -28,14 +28,16 @@ pub struct RelayConfig {
     pub namespace: Arc<Namespace>,
     /// Bounds.
     pub limits: RelayLimits,
-    /// Authority (`host[:port]`) written into accept addresses; `None`: the `Host` header that the listener sent.
+    /// Authority (`host[:port]`) written into accept addresses; `None`: the `Host` header that the listener
+    /// sent.
     pub advertise: Option<String>,
     /// Log output.
     pub log: LogSettings,
 }
 
 impl RelayConfig {
-    /// Settings of `--dev`: loopback, one namespace with one rule, hybrid connections created on first listen.
+    /// Settings of `--dev`: loopback, one namespace with one rule, hybrid connections created on first
+    /// listen.
     #[must_use]
     pub fn dev(key: sas::Key, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         Self {

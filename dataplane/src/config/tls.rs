@@ -1,7 +1,7 @@
 //! TLS settings for both roles: TLS 1.2 and 1.3, aws-lc-rs, no ALPN.
 //!
-//! The provider is always named, so no process-wide default is needed or changed. A server without ALPN protocols ignores
-//! what a client offers, which is HTTP/1.1: the only protocol spoken here.
+//! The provider is always named, so no process-wide default is needed or changed. A server without ALPN
+//! protocols ignores what a client offers, which is HTTP/1.1: the only protocol spoken here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Trusts the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` honoured) and those of the PEM file `ca`.
+    /// Trusts the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` honoured) and those of the PEM
+    /// file `ca`.
     ///
     /// # Errors
     /// `ca` cannot be read or holds no certificate. System certificates that cannot be read are passed over.
@@ -84,7 +85,8 @@ pub fn server(
         .with_protocol_versions(VERSIONS)?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    // Stateless tickets: a reconnecting client saves a full handshake and the node keeps no session per client.
+    // Stateless tickets: a reconnecting client saves a full handshake and the node keeps no session per
+    // client.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

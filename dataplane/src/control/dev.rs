@@ -1,14 +1,17 @@
-//! State of a development node: an own CA, a certificate for this machine, one key, and the connection string to paste.
+//! State of a development node: an own CA, a certificate for this machine, one key, and the connection string
+//! to paste.
 //!
 //! ```text
 //! ca.pem, ca-key.pem            made once; good for loopback names only (name constraints)
 //! server.pem, server-key.pem    for localhost, 127.0.0.1 and ::1; made again when near expiry
 //! key                           key of the rule RootManageSharedAccessKey, random
 //! connection-string             Endpoint=sb://localhost:PORT/;... of the last start
+//! lock                          held while the files above are looked at
 //! ```
-//! Invariant: files appear whole (written aside, then renamed), and those with secrets are readable by their owner only.
+//! Invariant: files appear whole (written aside, then renamed), and those with secrets are readable by their
+//! owner only.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -42,7 +45,8 @@ pub struct DevState {
 }
 
 impl DevState {
-    /// Opens `dir`, by default `$XDG_STATE_HOME/viaduct` or `~/.local/state/viaduct`, and makes what is missing in it.
+    /// Opens `dir`, by default `$XDG_STATE_HOME/viaduct` or `~/.local/state/viaduct`, and makes what is
+    /// missing in it.
     ///
     /// # Errors
     /// The file that cannot be read or written, or that is not what it should be.
@@ -56,6 +60,8 @@ impl DevState {
             .mode(0o700)
             .create(&dir)
             .map_err(|error| DevError::File(dir.clone(), error))?;
+        // Held until this function returns: two nodes that start together make one CA, not two halves.
+        let _lock = lock(&dir.join("lock"))?;
         let ca_pem_path = dir.join("ca.pem");
         let ca = open_ca(&dir, &ca_pem_path)?;
         let tls = open_server(&dir, &ca_pem_path, &ca)?;
@@ -74,7 +80,8 @@ impl DevState {
         self.key.clone()
     }
 
-    /// Writes the connection string for a relay on `port` of this machine into a file and returns the file's path.
+    /// Writes the connection string for a relay on `port` of this machine into a file and returns the file's
+    /// path.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -191,20 +198,23 @@ fn ca_params() -> Result<CertificateParams, DevError> {
 
 fn open_server(dir: &Path, ca_path: &Path, ca: &Ca) -> Result<Arc<rustls::ServerConfig>, DevError> {
     let (cert_path, key_path) = (dir.join("server.pem"), dir.join("server-key.pem"));
-    if !is_fresh(&cert_path, ca_path) || !key_path.exists() {
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names).map_err(DevError::Certificate)?;
-        params.distinguished_name.push(DnType::CommonName, "localhost");
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        validity(&mut params, SERVER_LIFETIME);
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(DevError::Certificate)?;
-        let cert = params.signed_by(&key, ca).map_err(DevError::Certificate)?;
-        write(&key_path, Zeroizing::new(key.serialize_pem()).as_bytes(), SECRET)?;
-        write(&cert_path, cert.pem().as_bytes(), PUBLIC)?;
+    if is_fresh(&cert_path, ca_path)
+        && let Ok(tls) = tls::server_from_files(&cert_path, &key_path)
+    {
+        return Ok(tls);
     }
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut params = CertificateParams::new(names).map_err(DevError::Certificate)?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    validity(&mut params, SERVER_LIFETIME);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(DevError::Certificate)?;
+    let cert = params.signed_by(&key, ca).map_err(DevError::Certificate)?;
+    write(&key_path, Zeroizing::new(key.serialize_pem()).as_bytes(), SECRET)?;
+    write(&cert_path, cert.pem().as_bytes(), PUBLIC)?;
     tls::server_from_files(&cert_path, &key_path).map_err(DevError::Tls)
 }
 
@@ -275,6 +285,20 @@ fn base64(bytes: &[u8; 32]) -> String {
 
 fn read(path: &Path) -> Result<String, DevError> {
     fs::read_to_string(path).map_err(|error| DevError::File(path.to_owned(), error))
+}
+
+fn lock(path: &Path) -> Result<File, DevError> {
+    let locked = || {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(SECRET)
+            .open(path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|error| DevError::File(path.to_owned(), error))
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DevError> {
@@ -394,9 +418,33 @@ mod tests {
         fs::copy(other.path().join("server.pem"), &server).unwrap();
         let state = DevState::open(Some(folder.path())).unwrap();
         handshake(&state.tls, &state.ca_pem_path, "localhost").unwrap();
+        fs::copy(
+            other.path().join("server-key.pem"),
+            folder.path().join("server-key.pem"),
+        )
+        .unwrap();
+        let state = DevState::open(Some(folder.path())).unwrap();
+        handshake(&state.tls, &state.ca_pem_path, "localhost").unwrap();
         fs::write(&server, "rubbish").unwrap();
         let state = DevState::open(Some(folder.path())).unwrap();
         handshake(&state.tls, &state.ca_pem_path, "localhost").unwrap();
+    }
+
+    #[test]
+    fn nodes_that_start_together_share_one_state() {
+        let folder = test_folder("dev-together");
+        let open = || DevState::open(Some(folder.path())).unwrap();
+        let states = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        for state in &states {
+            assert_eq!(state.key.dangerous_text(), states[0].key.dangerous_text());
+            handshake(&state.tls, &state.ca_pem_path, "localhost").unwrap();
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Resolver {
         }
     }
 
-    /// All addresses of `host` (a name, or a literal without brackets), in the resolver's order; at least one.
+    /// All addresses of `host` (a name, or a literal without brackets), in the resolver's order; at least
+    /// one.
     ///
     /// # Errors
     /// The name does not exist, or no answer came in time. Failures are not remembered.

@@ -1,7 +1,7 @@
 //! Tokens of a bridge: made from a key, cached until they should be renewed, or passed on as they were given.
 //!
-//! Lifetime 60 minutes, renewed at 80 % of it (azbridge.md 4), so that a relay's grace after expiry is never needed. Wall
-//! time is an argument.
+//! Lifetime 60 minutes, renewed at 80 % of it (azbridge.md 4), so that a relay's grace after expiry is never
+//! needed. Wall time is an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -116,7 +116,8 @@ impl fmt::Display for FixedTokenExpired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the shared access signature (-s) expired at {} seconds after 1970-01-01 UTC; give a new one, or a key (-k)",
+            "the shared access signature (-s) expired at {} seconds after 1970-01-01 UTC; give a new one, or a \
+             key (-k)",
             self.at.0
         )
     }
@@ -124,7 +125,8 @@ impl fmt::Display for FixedTokenExpired {
 
 impl std::error::Error for FixedTokenExpired {}
 
-/// What a token is for: scheme `http` and no port whatever is dialled, host in lower case, one `/` at the end.
+/// What a token is for: scheme `http` and no port whatever is dialled, host in lower case, one `/` at the
+/// end.
 fn resource(endpoint: &RelayEndpoint) -> String {
     let host = endpoint.host.to_ascii_lowercase();
     let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };

@@ -1,8 +1,8 @@
 //! Counters of one shard: plain numbers where they are counted, atomics where they are read.
 //!
-//! A shard owns [`Counters`] and adds without synchronisation; now and then (once a turn, or on a timer) it publishes them
-//! into its [`ShardStats`], of which the control thread holds a clone. A reader sees each number as of some recent
-//! publication; numbers read together may come from two.
+//! A shard owns [`Counters`] and adds without synchronisation; now and then (once a turn, or on a timer) it
+//! publishes them into its [`ShardStats`], of which the control thread holds a clone. A reader sees each
+//! number as of some recent publication; numbers read together may come from two.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,12 +49,12 @@ counters! {
     ConnectionsMovedIn, "connections_moved_in_total", Total, "Connections taken over from another shard.";
     ConnectionsMovedOut, "connections_moved_out_total", Total, "Connections given to the shard of their path.";
     ConnectionsDialled, "connections_dialled_total", Total, "TCP connections opened to relays and targets.";
-    ConnectionsRefused, "connections_refused_total", Total, "TCP connections closed at once because a limit was reached.";
+    ConnectionsRefused, "connections_refused_total", Total, "Connections closed at once: a limit was reached.";
     ConnectionsOpen, "connections_open", Level, "TCP connections open.";
-    HandshakesFailed, "handshakes_failed_total", Total, "Connections lost before their TLS or HTTP handshake was complete.";
+    HandshakesFailed, "handshakes_failed_total", Total, "Connections lost during a TLS or HTTP handshake.";
     RequestsRefused, "requests_refused_total", Total, "Requests answered with an HTTP error status.";
     ListenersOnline, "listeners_online", Level, "Control channels open.";
-    ListenersLost, "listeners_lost_total", Total, "Control channels closed because no answer came or the token expired.";
+    ListenersLost, "listeners_lost_total", Total, "Control channels lost: no answer, or token expired.";
     ListenersRegistered, "listeners_registered_total", Total, "Control channels registered.";
     SendersOffered, "senders_offered_total", Total, "Senders offered to a listener.";
     RendezvousRejected, "rendezvous_rejected_total", Total, "Senders that their listener rejected.";

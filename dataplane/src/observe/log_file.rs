@@ -1,4 +1,5 @@
-//! A log file that is renamed when its day is over (azbridge.md 5): today's lines are always in the named file.
+//! A log file that is renamed when its day is over (azbridge.md 5): today's lines are always in the named
+//! file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -101,7 +102,8 @@ fn aside(path: &Path, day: u64) -> PathBuf {
     path.with_file_name(format!("{stem}-{year:04}{month:02}{day:02}{ext}"))
 }
 
-/// Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that a leap day is their last.
+/// Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that a leap day is their
+/// last.
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_EPOCH;
     let era = days / DAYS_PER_ERA;

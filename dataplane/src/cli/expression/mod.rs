@@ -7,9 +7,9 @@
 //! -H  relay:{http|https}/host[/path...][:port]{;...}
 //! ```
 //!
-//! Where a port may stand, `53U` (or `-53`) is a UDP port and a word or path is a Unix socket. IPv6 addresses stand in
-//! brackets. Everything the grammar knows is parsed here; what the data plane does not carry is refused later, by name.
-//! The parser is pure: whether a host exists is not asked.
+//! Where a port may stand, `53U` (or `-53`) is a UDP port and a word or path is a Unix socket. IPv6 addresses
+//! stand in brackets. Everything the grammar knows is parsed here; what the data plane does not carry is
+//! refused later, by name. The parser is pure: whether a host exists is not asked.
 
 mod error;
 mod local;

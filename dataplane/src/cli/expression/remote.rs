@@ -165,7 +165,8 @@ fn name_of(name: &str) -> Result<String, Fault> {
     }
 }
 
-/// `{http|https}/host[/path...][:port]`; the port may also stand with the host, and a lone number is a port of localhost.
+/// `{http|https}/host[/path...][:port]`; the port may also stand with the host, and a lone number is a port
+/// of localhost.
 fn http_binding(part: &str) -> Result<RemoteBinding, Fault> {
     let (scheme, rest) = word::trim_quotes(part).split_once('/').ok_or(Fault::Shape)?;
     let secure = match scheme {

@@ -51,7 +51,8 @@ pub(super) fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte))
 }
 
-/// Whether `path` (that of a Unix socket, or of an `-H` target) can be used: no control characters, not empty.
+/// Whether `path` (that of a Unix socket, or of an `-H` target) can be used: no control characters, not
+/// empty.
 pub(super) fn is_path(path: &str) -> bool {
     !path.is_empty() && !path.chars().any(char::is_control)
 }
