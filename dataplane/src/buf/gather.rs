@@ -31,6 +31,15 @@ pub(crate) enum Exposed {
     },
 }
 
+impl Exposed {
+    /// Bytes that the send is to transmit.
+    pub(crate) const fn len(self) -> usize {
+        match self {
+            Self::One { len, .. } | Self::Many { len, .. } => len,
+        }
+    }
+}
+
 impl Gather {
     /// An empty chain.
     #[must_use]

@@ -19,6 +19,7 @@ mod lease;
 mod pool;
 
 pub use chunk::Chunk;
+pub(crate) use gather::Exposed;
 pub use gather::{Gather, IOV_MAX_PER_SEND};
 pub use lease::Lease;
 pub use pool::{HEADROOM, Pool, PoolConfig};

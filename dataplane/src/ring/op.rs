@@ -140,6 +140,21 @@ impl Interest {
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// The same for `poll`.
+    pub(crate) const fn poll_flags(self) -> i16 {
+        let read = if self.contains(Self::READ) {
+            libc::POLLIN
+        } else {
+            0
+        };
+        let hangup = if self.contains(Self::HANGUP) {
+            libc::POLLRDHUP
+        } else {
+            0
+        };
+        read | hangup
+    }
 }
 
 impl std::ops::BitOr for Interest {
@@ -159,6 +174,20 @@ pub struct Readiness {
     pub hangup: bool,
     /// The socket has an error pending; the next receive or send tells which.
     pub error: bool,
+}
+
+impl Readiness {
+    /// Decodes the flags that `poll` answers with.
+    pub(crate) const fn from_poll_flags(flags: usize) -> Self {
+        const fn has(flags: usize, any: i16) -> bool {
+            flags & any.cast_unsigned() as usize != 0
+        }
+        Self {
+            readable: has(flags, libc::POLLIN),
+            hangup: has(flags, libc::POLLRDHUP | libc::POLLHUP),
+            error: has(flags, libc::POLLERR),
+        }
+    }
 }
 
 /// One result of an operation.

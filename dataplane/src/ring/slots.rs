@@ -4,7 +4,9 @@
 //! it only with the final completion. Freeing an entry raises its generation, so a key or a completion from before finds
 //! nothing.
 
-use super::op::{Fd, Interest, Op, OpKey, RecvInto, Token};
+use std::io;
+
+use super::op::{Completion, Fd, Interest, Op, OpKey, Outcome, Readiness, RecvInto, Token};
 use crate::buf::{Gather, Lease};
 use crate::sys::sockaddr::SockAddr;
 
@@ -123,6 +125,139 @@ impl Slots {
     /// Number of operations.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+impl Entry {
+    /// The direction of the socket that this operation occupies.
+    pub(crate) fn lane(&self) -> Lane {
+        match self.held {
+            Held::Accept | Held::RecvProvided | Held::RecvLease(_) => Lane::Read,
+            Held::Connect(_) | Held::Send(_) => Lane::Write,
+            Held::Poll(_) => Lane::Poll,
+        }
+    }
+
+    /// The final completion of an operation that succeeded with `n`: a byte count, or the flags that a poll found.
+    /// `provided` is the buffer of a provided receive; its data is counted in here.
+    pub(crate) fn completed(self, n: usize, provided: Option<Lease>) -> Completion {
+        let outcome = match self.held {
+            // Connections are reported one by one, before the last; an accept that ends without one was cancelled.
+            Held::Accept => Outcome::Accepted(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
+            Held::Connect(_) => Outcome::Connected(Ok(())),
+            Held::Poll(_) => Outcome::Polled(Ok(Readiness::from_poll_flags(n))),
+            Held::RecvProvided => Outcome::Received {
+                result: Ok(n),
+                lease: provided.map(|it| grown(it, n)),
+            },
+            Held::RecvLease(lease) => Outcome::Received {
+                result: Ok(n),
+                lease: Some(grown(lease, n)),
+            },
+            Held::Send(gather) => Outcome::Sent {
+                result: Ok(n),
+                gather,
+            },
+        };
+        Completion {
+            token: self.token,
+            more: false,
+            outcome,
+        }
+    }
+
+    /// The final completion of an operation that failed; it carries everything that was held.
+    pub(crate) fn failed(self, errno: i32) -> Completion {
+        let error = io::Error::from_raw_os_error(errno);
+        let outcome = match self.held {
+            Held::Accept => Outcome::Accepted(Err(error)),
+            Held::Connect(_) => Outcome::Connected(Err(error)),
+            Held::Poll(_) => Outcome::Polled(Err(error)),
+            Held::RecvProvided => Outcome::Received {
+                result: Err(error),
+                lease: None,
+            },
+            Held::RecvLease(lease) => Outcome::Received {
+                result: Err(error),
+                lease: Some(lease),
+            },
+            Held::Send(gather) => Outcome::Sent {
+                result: Err(error),
+                gather,
+            },
+        };
+        Completion {
+            token: self.token,
+            more: false,
+            outcome,
+        }
+    }
+
+    /// Occupies the operation's lane of its socket (`None`: the ring has no such socket).
+    ///
+    /// # Errors
+    /// The errno that refuses it. A receive into a full buffer is one: its result would look like the end of the stream.
+    pub(crate) fn admit(&self, key: OpKey, lanes: Option<&mut Lanes>) -> Result<(), i32> {
+        if matches!(&self.held, Held::RecvLease(lease) if lease.spare() == 0) {
+            return Err(libc::EINVAL);
+        }
+        let lanes = lanes.ok_or(libc::EBADF)?;
+        if lanes.claim(self.lane(), key) {
+            Ok(())
+        } else {
+            Err(libc::EBUSY)
+        }
+    }
+}
+
+/// Counts in `n` bytes that were written behind the data.
+fn grown(mut lease: Lease, n: usize) -> Lease {
+    lease.set_filled(lease.filled() + n);
+    lease
+}
+
+/// What an operation occupies of its socket: one operation per lane, or a byte stream would lose its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Read,
+    Write,
+    Poll,
+}
+
+/// The operations of one socket, one per lane.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes([Option<OpKey>; 3]);
+
+impl Lanes {
+    /// Occupies a lane; `false` if it is occupied already.
+    pub(crate) fn claim(&mut self, lane: Lane, key: OpKey) -> bool {
+        let place = &mut self.0[lane as usize];
+        if place.is_some() {
+            return false;
+        }
+        *place = Some(key);
+        true
+    }
+
+    /// Empties the lane if `key` occupies it.
+    pub(crate) fn release(&mut self, lane: Lane, key: OpKey) {
+        let place = &mut self.0[lane as usize];
+        if *place == Some(key) {
+            *place = None;
+        }
+    }
+
+    pub(crate) fn get(&self, lane: Lane) -> Option<OpKey> {
+        self.0[lane as usize]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// The operations; a copy, so that they can be ended while it is walked.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = OpKey> + use<> {
+        self.0.into_iter().flatten()
     }
 }
 

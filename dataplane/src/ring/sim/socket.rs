@@ -104,9 +104,17 @@ impl Socket {
         }
     }
 
-    /// Whether the far side will send no more.
-    pub(super) fn is_hung_up(&self) -> bool {
-        self.eof || matches!(self.phase, Phase::Fresh | Phase::Ended)
+    /// What `poll(2)` would report, `POLLOUT` left out.
+    pub(super) fn poll_flags(&self) -> i16 {
+        let mut flags = if self.is_readable() { libc::POLLIN } else { 0 };
+        match self.phase {
+            Phase::Fresh => flags = libc::POLLHUP,
+            Phase::Ended => flags |= libc::POLLHUP | libc::POLLRDHUP,
+            Phase::Open { write_done: true } if self.eof => flags |= libc::POLLHUP | libc::POLLRDHUP,
+            Phase::Open { .. } if self.eof => flags |= libc::POLLRDHUP,
+            Phase::Open { .. } | Phase::Listening { .. } | Phase::Connecting => {}
+        }
+        if self.error.is_some() { flags | libc::POLLERR } else { flags }
     }
 
     /// Moves up to `out.len()` arrived bytes into `out`. `Ok(0)` is the end of the stream (or an empty `out`).

@@ -114,6 +114,10 @@ impl World {
     /// Kills every socket of a host, as the end of its process does.
     pub(super) fn kill_host(&mut self, host: IpAddr) {
         self.bury(host);
+        for seat in self.seats.iter_mut().filter(|seat| seat.host == host) {
+            seat.alarm = None;
+            seat.changed.clear();
+        }
         let mine: Vec<_> = self.sockets.iter().filter(|(_, s)| s.host == host && s.holders > 0).collect();
         let ids: Vec<_> = mine.into_iter().map(|(&id, _)| id).collect();
         for id in ids {
