@@ -29,16 +29,29 @@ pub(super) struct Flight {
 pub(super) enum Step {
     Try(OpKey),
     Cancel(OpKey),
-    Accepted { key: OpKey, result: Accepted, more: bool },
+    Accepted {
+        key: OpKey,
+        result: Accepted,
+        more: bool,
+    },
     /// `provided` is the buffer of a provided receive.
-    End { key: OpKey, result: io::Result<usize>, provided: Option<Lease> },
+    End {
+        key: OpKey,
+        result: io::Result<usize>,
+        provided: Option<Lease>,
+    },
 }
 
 type Accepted = io::Result<(Fd, Option<SocketAddr>)>;
 
 impl Flight {
     pub(super) fn new(connect_to: Option<SocketAddr>) -> Self {
-        Self { socket: None, connect_to, try_planned: false, visible: Now(0) }
+        Self {
+            socket: None,
+            connect_to,
+            try_planned: false,
+            visible: Now(0),
+        }
     }
 }
 
@@ -59,7 +72,14 @@ impl SimRing {
     fn land(&mut self, key: OpKey, result: io::Result<usize>, provided: Option<Lease>) {
         self.untie(key);
         let at = self.visible_at(key);
-        self.plan(at, Step::End { key, result, provided });
+        self.plan(
+            at,
+            Step::End {
+                key,
+                result,
+                provided,
+            },
+        );
     }
 
     pub(super) fn fail(&mut self, key: OpKey, errno: i32) {
@@ -74,7 +94,12 @@ impl SimRing {
 
     /// Plans a try of every operation whose socket changed.
     pub(super) fn retry_changed(&mut self) {
-        let changed = self.net.world().seats.get_mut(self.seat.0).map(|seat| std::mem::take(&mut seat.changed));
+        let changed = self
+            .net
+            .world()
+            .seats
+            .get_mut(self.seat.0)
+            .map(|seat| std::mem::take(&mut seat.changed));
         for id in changed.unwrap_or_default() {
             for key in self.pending.get(&id).cloned().unwrap_or_default() {
                 self.plan_try(key);
@@ -93,10 +118,21 @@ impl SimRing {
                     self.forget(key);
                 }
                 if let Some(token) = token {
-                    self.give(Completion { token, more, outcome: Outcome::Accepted(result) }, out);
+                    self.give(
+                        Completion {
+                            token,
+                            more,
+                            outcome: Outcome::Accepted(result),
+                        },
+                        out,
+                    );
                 }
             }
-            Step::End { key, result, provided } => {
+            Step::End {
+                key,
+                result,
+                provided,
+            } => {
                 if let Some(entry) = self.forget(key) {
                     let completion = match result {
                         Ok(n) => entry.completed(n, provided),
@@ -109,7 +145,9 @@ impl SimRing {
     }
 
     fn plan_try(&mut self, key: OpKey) {
-        let Some(flight) = self.flights.get_mut(&key.index) else { return };
+        let Some(flight) = self.flights.get_mut(&key.index) else {
+            return;
+        };
         if !std::mem::replace(&mut flight.try_planned, true) {
             let delay = self.net.world().faults.op_delay();
             self.plan(self.net.now().after(delay), Step::Try(key));
@@ -117,11 +155,15 @@ impl SimRing {
     }
 
     fn try_operation(&mut self, key: OpKey) {
-        let Some(id) = self.socket_in_flight(key) else { return };
+        let Some(id) = self.socket_in_flight(key) else {
+            return;
+        };
         if let Some(flight) = self.flights.get_mut(&key.index) {
             flight.try_planned = false;
         }
-        let Some(entry) = self.slots.get_mut(key) else { return };
+        let Some(entry) = self.slots.get_mut(key) else {
+            return;
+        };
         match &mut entry.held {
             Held::Accept => self.try_accept(key, id),
             Held::Connect(_) => self.try_connect(key, id),
@@ -135,7 +177,10 @@ impl SimRing {
                 self.land_unless_blocked(key, result);
             }
             Held::Send(gather) => {
-                let parts = gather.chunks().take(IOV_MAX_PER_SEND).map(|chunk| chunk.as_slice());
+                let parts = gather
+                    .chunks()
+                    .take(IOV_MAX_PER_SEND)
+                    .map(|chunk| chunk.as_slice());
                 let result = self.net.world().send(id, parts);
                 if result.as_ref().is_ok_and(|&n| n < gather.len()) {
                     self.counters.short_sends += 1;
@@ -149,7 +194,10 @@ impl SimRing {
     fn try_accept(&mut self, key: OpKey, id: SockId) {
         for _ in 0..ACCEPTS_PER_TRY {
             let result = self.accept_one(id);
-            if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            if result
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            {
                 return;
             }
             let more = result.is_ok() && {
@@ -182,20 +230,31 @@ impl SimRing {
         }
         let id = world.accept(listener)?;
         let socket = world.sockets.get(&id).ok_or_else(bad_fd)?;
-        let peer = if socket.phase == Phase::Ended { None } else { socket.remote };
+        let peer = if socket.phase == Phase::Ended {
+            None
+        } else {
+            socket.remote
+        };
         drop(world);
         Ok((self.open(id)?, peer))
     }
 
     fn try_connect(&mut self, key: OpKey, id: SockId) {
-        let connect_to = self.flights.get_mut(&key.index).and_then(|flight| flight.connect_to.take());
+        let connect_to = self
+            .flights
+            .get_mut(&key.index)
+            .and_then(|flight| flight.connect_to.take());
         let mut world = self.net.world();
         let result = match connect_to {
             Some(addr) => match world.connect(id, addr) {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
-            None => match world.sockets.get_mut(&id).map_or_else(|| Some(Err(bad_fd())), |s| s.connect_result()) {
+            None => match world
+                .sockets
+                .get_mut(&id)
+                .map_or_else(|| Some(Err(bad_fd())), |s| s.connect_result())
+            {
                 Some(result) => result,
                 None => return,
             },
@@ -205,7 +264,9 @@ impl SimRing {
     }
 
     fn try_poll(&mut self, key: OpKey, id: SockId, interest: Interest) {
-        let Some(flags) = self.net.world().sockets.get(&id).map(Socket::poll_flags) else { return };
+        let Some(flags) = self.net.world().sockets.get(&id).map(Socket::poll_flags) else {
+            return;
+        };
         let wanted = interest.poll_flags() | libc::POLLHUP | libc::POLLERR;
         if flags & wanted != 0 {
             let found = usize::from((flags & wanted).cast_unsigned());
@@ -215,7 +276,9 @@ impl SimRing {
 
     fn try_recv_provided(&mut self, key: OpKey, id: SockId) {
         let mut world = self.net.world();
-        let Some(socket) = world.sockets.get(&id) else { return };
+        let Some(socket) = world.sockets.get(&id) else {
+            return;
+        };
         if !socket.is_readable() {
             return;
         }
@@ -235,7 +298,10 @@ impl SimRing {
     }
 
     fn land_unless_blocked(&mut self, key: OpKey, result: io::Result<usize>) {
-        if !result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+        if !result
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        {
             self.land(key, result, None);
         }
     }
@@ -255,7 +321,13 @@ impl SimRing {
     }
 
     fn untie(&mut self, key: OpKey) {
-        let Some(id) = self.flights.get_mut(&key.index).and_then(|flight| flight.socket.take()) else { return };
+        let Some(id) = self
+            .flights
+            .get_mut(&key.index)
+            .and_then(|flight| flight.socket.take())
+        else {
+            return;
+        };
         if let Some(keys) = self.pending.get_mut(&id) {
             keys.retain(|&other| other != key);
             if keys.is_empty() {
@@ -277,7 +349,9 @@ impl SimRing {
     fn visible_at(&mut self, key: OpKey) -> Now {
         let delay = self.net.world().faults.op_delay();
         let at = self.net.now().after(delay);
-        let Some(flight) = self.flights.get_mut(&key.index) else { return at };
+        let Some(flight) = self.flights.get_mut(&key.index) else {
+            return at;
+        };
         flight.visible = flight.visible.max(at);
         flight.visible
     }
@@ -285,7 +359,11 @@ impl SimRing {
     fn give(&mut self, completion: Completion, out: &mut Vec<Completion>) {
         self.counters.cqes += 1;
         let token = completion.token;
-        let label = [u64::from(token.index()), u64::from(token.generation()), u64::from(token.kind())];
+        let label = [
+            u64::from(token.index()),
+            u64::from(token.generation()),
+            u64::from(token.kind()),
+        ];
         let mut world = self.net.world();
         world.note(&label);
         world.note(&[4, self.seat.0 as u64, code(&completion.outcome)]);

@@ -99,13 +99,19 @@ impl SimRing {
     pub fn submit(&mut self, op: Op, token: Token) -> OpKey {
         self.counters.submitted += 1;
         let fd = op.fd();
-        let connect_to = if let Op::Connect { addr, .. } = op { Some(addr) } else { None };
+        let connect_to = if let Op::Connect { addr, .. } = op {
+            Some(addr)
+        } else {
+            None
+        };
         let key = self.slots.insert(op, token);
         self.flights.insert(key.index, Flight::new(connect_to));
         let socket = self.fds.get_mut(fd);
         let id = socket.as_ref().map(|socket| socket.id);
         let lanes = socket.map(|socket| &mut socket.lanes);
-        let Some(entry) = self.slots.get_mut(key) else { return key };
+        let Some(entry) = self.slots.get_mut(key) else {
+            return key;
+        };
         match (entry.admit(key, lanes), id) {
             (Ok(()), Some(id)) => self.take_off(key, id),
             (Ok(()), None) => self.fail(key, libc::EBADF),
@@ -116,7 +122,9 @@ impl SimRing {
 
     /// See [`Ring::cancel`](super::Ring::cancel).
     pub fn cancel(&mut self, key: OpKey) {
-        let Some(entry) = self.slots.get_mut(key) else { return };
+        let Some(entry) = self.slots.get_mut(key) else {
+            return;
+        };
         if !std::mem::replace(&mut entry.cancelled, true) {
             let delay = self.net.world().faults.op_delay();
             self.plan(self.net.now().after(delay), Step::Cancel(key));
@@ -134,12 +142,18 @@ impl SimRing {
         }
         let full = out.len() + BATCH_MAX;
         if self.take_wake() {
-            out.push(Completion { token: Token::WAKE, more: true, outcome: Outcome::Woken });
+            out.push(Completion {
+                token: Token::WAKE,
+                more: true,
+                outcome: Outcome::Woken,
+            });
         }
         self.retry_changed();
         let now = self.net.now();
         while out.len() < full {
-            let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) else { break };
+            let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) else {
+                break;
+            };
             let step = entry.remove();
             self.take(step, out);
         }
@@ -213,7 +227,9 @@ impl SimRing {
 
     /// See [`Ring::close`](super::Ring::close). The number is free at once, as under epoll.
     pub fn close(&mut self, fd: Fd) {
-        let Some(Owned { id, lanes }) = self.fds.remove(fd) else { return };
+        let Some(Owned { id, lanes }) = self.fds.remove(fd) else {
+            return;
+        };
         for key in lanes.keys() {
             self.cancel(key);
         }
@@ -238,8 +254,13 @@ impl SimRing {
 
     /// See [`Ring::detach`](super::Ring::detach).
     pub fn detach(&mut self, fd: Fd) {
-        let Some(Owned { id, lanes }) = self.fds.remove(fd) else { return };
-        debug_assert!(lanes.is_empty(), "a socket moves only when nothing is in flight on it");
+        let Some(Owned { id, lanes }) = self.fds.remove(fd) else {
+            return;
+        };
+        debug_assert!(
+            lanes.is_empty(),
+            "a socket moves only when nothing is in flight on it"
+        );
         if let Some(socket) = self.net.world().sockets.get_mut(&id) {
             socket.seat = None;
         }
@@ -247,7 +268,9 @@ impl SimRing {
 
     /// See [`Ring::adopt`](super::Ring::adopt). The socket comes from a ring of the same host.
     pub fn adopt(&mut self, fd: Fd) {
-        let id = self.check_alive().and_then(|()| self.net.world().socket_of(self.host, fd.0));
+        let id = self
+            .check_alive()
+            .and_then(|()| self.net.world().socket_of(self.host, fd.0));
         if let Ok(id) = id {
             self.take_in(fd, id);
         }
@@ -279,7 +302,11 @@ impl SimRing {
     }
 
     fn check_alive(&self) -> io::Result<()> {
-        if self.is_alive() { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENETDOWN)) }
+        if self.is_alive() {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ENETDOWN))
+        }
     }
 
     fn id_of(&mut self, fd: Fd) -> Option<SockId> {
@@ -297,7 +324,13 @@ impl SimRing {
     }
 
     fn take_in(&mut self, fd: Fd, id: SockId) {
-        self.fds.insert(fd, Owned { id, lanes: Lanes::default() });
+        self.fds.insert(
+            fd,
+            Owned {
+                id,
+                lanes: Lanes::default(),
+            },
+        );
         if let Some(socket) = self.net.world().sockets.get_mut(&id) {
             socket.seat = Some(self.seat);
         }
@@ -320,6 +353,9 @@ impl Drop for SimRing {
 impl fmt::Debug for SimRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_flight = self.slots.len();
-        f.debug_struct("SimRing").field("host", &self.host).field("in_flight", &in_flight).finish_non_exhaustive()
+        f.debug_struct("SimRing")
+            .field("host", &self.host)
+            .field("in_flight", &in_flight)
+            .finish_non_exhaustive()
     }
 }
