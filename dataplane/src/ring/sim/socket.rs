@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use viaduct_proto::time::Now;
 
+use super::world::EventKey;
+
 /// Identity of a socket; never reused, unlike descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SockId(pub(super) u64);
@@ -73,6 +75,8 @@ pub(super) struct Socket {
     pub(super) wire: VecDeque<Packet>,
     /// When the newest packet in `wire` arrives.
     pub(super) last_arrival: Now,
+    /// When the running connection attempt fails.
+    pub(super) timeout: Option<EventKey>,
     /// Delivery events that fell due during a partition.
     pub(super) stalled: u32,
 }
@@ -94,6 +98,7 @@ impl Socket {
             unacked: 0,
             wire: VecDeque::new(),
             last_arrival: Now(0),
+            timeout: None,
             stalled: 0,
         }
     }

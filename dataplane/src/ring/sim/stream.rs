@@ -45,7 +45,10 @@ impl World {
         socket.phase = Phase::Connecting;
         socket.remote = Some(addr);
         let timeout = self.now.after(self.faults.config.connect_timeout);
-        self.schedule(timeout, Event::ConnectTimeout(id));
+        let timeout = self.schedule(timeout, Event::ConnectTimeout(id));
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.timeout = Some(timeout);
+        }
         if self.faults.chance(self.faults.config.refuse) {
             let at = self.now.after(self.faults.latency()).after(self.faults.latency());
             self.schedule(at, Event::Refuse(id));
@@ -168,7 +171,7 @@ impl World {
             }
             Event::Refuse(id) => self.fail_connect(id, libc::ECONNREFUSED),
             Event::ConnectTimeout(id) => self.fail_connect(id, libc::ETIMEDOUT),
-            Event::Silence(link, hold) => self.on_silence(link, hold),
+            Event::Silence(link) => self.on_silence(link),
         }
     }
 
@@ -220,7 +223,16 @@ impl World {
             Packet::Rst => self.on_reset(to),
             Packet::Fin | Packet::Lost | Packet::Syn(_) => return,
         }
+        self.stop_timeout(to);
         self.touch(to);
+    }
+
+    /// Forgets the limit of a connection attempt that has ended, so that it is no event any more.
+    fn stop_timeout(&mut self, id: SockId) {
+        let socket = self.sockets.get_mut(&id).filter(|s| s.phase != Phase::Connecting);
+        if let Some(timeout) = socket.and_then(|s| s.timeout.take()) {
+            self.unschedule(timeout);
+        }
     }
 
     fn on_syn(&mut self, from: SockId, addr: SocketAddr) {
@@ -277,15 +289,13 @@ impl World {
         if let Some(socket) = self.sockets.get_mut(&id).filter(|s| s.phase == Phase::Connecting) {
             socket.end(Some(errno));
             self.note(&[2, id.0, errno.unsigned_abs().into()]);
+            self.stop_timeout(id);
             self.touch(id);
             self.reap(id);
         }
     }
 
-    fn on_silence(&mut self, link: Link, hold: u64) {
-        if !self.is_same_hold(link, hold) {
-            return;
-        }
+    fn on_silence(&mut self, link: Link) {
         let open = |s: &Socket| matches!(s.phase, Phase::Open { .. });
         let across: Vec<_> = self
             .sockets
@@ -339,6 +349,7 @@ impl World {
             }
             Phase::Fresh | Phase::Connecting | Phase::Ended => {}
         }
+        self.stop_timeout(id);
         self.reap(id);
     }
 

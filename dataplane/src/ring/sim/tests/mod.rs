@@ -36,6 +36,18 @@ fn gather(bytes: &[u8]) -> Box<Gather> {
     gather
 }
 
+/// The error of a completion.
+fn errno_of(completion: &Completion) -> Option<i32> {
+    match &completion.outcome {
+        Outcome::Accepted(result) => result.as_ref().err(),
+        Outcome::Connected(result) => result.as_ref().err(),
+        Outcome::Polled(result) => result.as_ref().err(),
+        Outcome::Received { result, .. } | Outcome::Sent { result, .. } => result.as_ref().err(),
+        Outcome::Woken => None,
+    }
+    .and_then(std::io::Error::raw_os_error)
+}
+
 /// Lets everything on the way arrive, but no attempt or partition time out.
 fn settle(net: &SimNet) {
     let limit = net.now().after(Duration::from_secs(1));

@@ -69,17 +69,6 @@ impl Rig {
     }
 }
 
-fn errno_of(completion: &Completion) -> Option<i32> {
-    match &completion.outcome {
-        Outcome::Accepted(result) => result.as_ref().err(),
-        Outcome::Connected(result) => result.as_ref().err(),
-        Outcome::Polled(result) => result.as_ref().err(),
-        Outcome::Received { result, .. } | Outcome::Sent { result, .. } => result.as_ref().err(),
-        Outcome::Woken => None,
-    }
-    .and_then(std::io::Error::raw_os_error)
-}
-
 #[test]
 fn a_lease_is_appended_to() {
     let mut rig = rig(SimConfig::calm(1));
