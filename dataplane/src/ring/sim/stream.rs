@@ -140,13 +140,7 @@ impl World {
             seat.alarm = None;
             seat.changed.clear();
         }
-        let mine: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| s.host == host && s.holders > 0)
-            .collect();
-        let ids: Vec<_> = mine.into_iter().map(|(&id, _)| id).collect();
-        for id in ids {
+        for id in self.ids_where(|s| s.host == host && s.holders > 0) {
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.holders = 0;
                 socket.seat = None;
@@ -213,11 +207,9 @@ impl World {
             Packet::SynAck if socket.phase == Phase::Connecting && socket.holders > 0 => {
                 socket.phase = Phase::Open { write_done: false };
             }
-            // Nobody reads there any more: the sender learns it.
-            Packet::Data(_) | Packet::SynAck => {
-                socket.end(None);
-                self.transmit(to, Packet::Rst);
-            }
+            // Closed, and the peer still sends: the reset that tells it may cost the tail of what it was sent.
+            Packet::Data(_) if matches!(socket.phase, Phase::Open { .. }) => self.abort(to),
+            Packet::Data(_) | Packet::SynAck => self.transmit(to, Packet::Rst),
             Packet::Ack(n) => socket.unacked = socket.unacked.saturating_sub(n),
             Packet::Fin if matches!(socket.phase, Phase::Open { .. }) => socket.eof = true,
             Packet::Rst => self.on_reset(to),
@@ -296,18 +288,12 @@ impl World {
     }
 
     fn on_silence(&mut self, link: Link) {
-        let open = |s: &Socket| matches!(s.phase, Phase::Open { .. });
-        let across: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| open(s))
-            .map(|(&id, _)| id)
-            .collect();
-        for id in across
+        let open = self.ids_where(|s| matches!(s.phase, Phase::Open { .. }));
+        let across: Vec<_> = open
             .into_iter()
             .filter(|&id| self.link_of(id) == Some(link))
-            .collect::<Vec<_>>()
-        {
+            .collect();
+        for id in across {
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.end(Some(libc::ETIMEDOUT));
                 socket.lose_after(0);

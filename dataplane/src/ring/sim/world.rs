@@ -261,6 +261,15 @@ impl World {
         id
     }
 
+    /// Sockets that satisfy a condition, oldest first; a copy, so that they can change while it is walked.
+    pub(super) fn ids_where(&self, condition: impl Fn(&Socket) -> bool) -> Vec<SockId> {
+        self.sockets
+            .iter()
+            .filter(|(_, s)| condition(s))
+            .map(|(&id, _)| id)
+            .collect()
+    }
+
     // ---- links ----
 
     /// Stops delivery between two hosts; both may be the same one.
@@ -278,13 +287,7 @@ impl World {
         if let Some(silence) = self.held.remove(&link(a, b)) {
             self.unschedule(silence);
         }
-        let stalled: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| s.stalled > 0)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in stalled {
+        for id in self.ids_where(|s| s.stalled > 0) {
             if self.is_held(id) {
                 continue;
             }
