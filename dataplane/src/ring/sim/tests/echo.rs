@@ -181,7 +181,7 @@ fn run_echo(config: SimConfig, clients: usize) -> (Vec<Client>, u64) {
 
 #[test]
 fn every_stream_comes_back_whole_when_nothing_breaks() {
-    for seed in 0..SEEDS {
+    for seed in 0..RUNS {
         for config in [SimConfig::calm(seed), SimConfig::rough(seed)] {
             for client in run_echo(config, 5).0 {
                 assert!(
@@ -198,7 +198,7 @@ fn every_stream_comes_back_whole_when_nothing_breaks() {
 #[test]
 fn a_broken_stream_is_a_prefix_with_an_error() {
     let mut broken = 0;
-    for seed in 0..SEEDS {
+    for seed in 0..RUNS {
         for client in run_echo(
             SimConfig {
                 reset: 0.01,
@@ -216,7 +216,7 @@ fn a_broken_stream_is_a_prefix_with_an_error() {
             broken += usize::from(client.socket.is_reset());
         }
     }
-    assert!(broken > 50, "the faults happen: {broken}");
+    assert!(broken > 20, "the faults happen: {broken}");
 }
 
 #[test]
@@ -227,3 +227,6 @@ fn a_seed_repeats_its_run() {
         assert_ne!(fingerprint(seed), fingerprint(seed + 1));
     }
 }
+
+/// Seeds of the long tests here; `tests/sim` takes their number from the environment.
+const RUNS: u64 = 60;

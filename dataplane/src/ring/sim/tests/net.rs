@@ -12,6 +12,7 @@ fn pair(net: &SimNet) -> (SimListener, SimSocket, SimSocket) {
     settle(net);
     let server = listener.accept().expect("the attempt succeeds");
     assert!(client.is_open());
+    assert_eq!(server.peer_addr(), client.local_addr());
     (listener, client, server)
 }
 
