@@ -27,8 +27,10 @@ pub(super) struct SeatId(pub(super) usize);
 pub(super) enum Phase {
     /// Neither connected nor listening.
     Fresh,
+    /// Others may listen on the address too if all are `shared` (`SO_REUSEPORT`).
     Listening {
         queue: VecDeque<SockId>,
+        shared: bool,
     },
     Connecting,
     /// Both directions, or only the receiving one when `write_done`.
@@ -106,7 +108,7 @@ impl Socket {
     /// Whether a receive (or an accept) would end at once.
     pub(super) fn is_readable(&self) -> bool {
         match &self.phase {
-            Phase::Listening { queue } => !queue.is_empty(),
+            Phase::Listening { queue, .. } => !queue.is_empty(),
             Phase::Open { .. } => !self.inbox.is_empty() || self.eof,
             Phase::Fresh | Phase::Ended => true,
             Phase::Connecting => false,

@@ -2,11 +2,12 @@
 //!
 //! The calls are non-blocking; `WouldBlock` means "not yet", and the socket's ring is told when to try again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::socket::{Packet, Phase, SockId, Socket};
-use super::world::{Event, Link, World, listening};
+use super::world::{Event, Link, World};
 
 impl World {
     // ---- calls ----
@@ -19,11 +20,21 @@ impl World {
         shared: bool,
     ) -> io::Result<(SockId, SocketAddr)> {
         let addr = self.bound(host, Some(addr));
-        let taken = self.listeners.get(&addr).is_some_and(|others| !others.is_empty());
-        if taken && !shared {
+        let others = self.listeners.get(&addr).into_iter().flatten();
+        let is_shared = |id| {
+            matches!(
+                self.sockets.get(id),
+                Some(Socket {
+                    phase: Phase::Listening { shared: true, .. },
+                    ..
+                })
+            )
+        };
+        if others.into_iter().any(|id| !shared || !is_shared(id)) {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
-        let id = self.add_socket(addr, host, listening());
+        let queue = VecDeque::new();
+        let id = self.add_socket(addr, host, Phase::Listening { queue, shared });
         self.listeners.entry(addr).or_default().push(id);
         Ok((id, addr))
     }
@@ -61,7 +72,7 @@ impl World {
     /// Takes the oldest connection out of a listener's queue.
     pub(super) fn accept(&mut self, id: SockId) -> io::Result<SockId> {
         match self.sockets.get_mut(&id).map(|s| &mut s.phase) {
-            Some(Phase::Listening { queue }) => {
+            Some(Phase::Listening { queue, .. }) => {
                 queue.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
             }
             Some(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
@@ -240,7 +251,7 @@ impl World {
         };
         let (client_addr, backlog) = (client.local, self.faults.config.backlog);
         let Some(Socket {
-            phase: Phase::Listening { queue },
+            phase: Phase::Listening { queue, .. },
             host,
             ..
         }) = self.sockets.get(&listener)
@@ -260,7 +271,7 @@ impl World {
         if let Some(client) = self.sockets.get_mut(&from) {
             client.peer = Some(server);
         }
-        if let Some(Phase::Listening { queue }) = self.sockets.get_mut(&listener).map(|s| &mut s.phase) {
+        if let Some(Phase::Listening { queue, .. }) = self.sockets.get_mut(&listener).map(|s| &mut s.phase) {
             queue.push_back(server);
         }
         self.transmit(server, Packet::SynAck);
@@ -311,7 +322,7 @@ impl World {
         };
         let rude = socket.linger_zero || !socket.inbox.is_empty();
         match std::mem::replace(&mut socket.phase, Phase::Ended) {
-            Phase::Listening { queue } => {
+            Phase::Listening { queue, .. } => {
                 let addr = socket.local;
                 self.listeners
                     .entry(addr)

@@ -5,7 +5,7 @@
 //! * Ordered maps only, so that nothing depends on a hash seed or on addresses.
 //! * A descriptor number is the lowest free one of its host, as in a process: it comes back at once after a close.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -340,13 +340,6 @@ impl World {
 
 pub(super) fn link(a: IpAddr, b: IpAddr) -> Link {
     if a <= b { (a, b) } else { (b, a) }
-}
-
-/// A queue of waiting connections.
-pub(super) fn listening() -> Phase {
-    Phase::Listening {
-        queue: VecDeque::new(),
-    }
 }
 
 /// Virtual time starts here and not at zero, so that subtracting from it is seen in tests.

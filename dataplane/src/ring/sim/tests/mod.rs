@@ -1,6 +1,7 @@
 //! Tests of the simulated network and of the ring on it.
 
 mod echo;
+mod hosts;
 mod net;
 mod ring;
 

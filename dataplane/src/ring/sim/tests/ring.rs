@@ -413,38 +413,6 @@ fn a_socket_moves_between_rings_of_a_host() {
 }
 
 #[test]
-fn a_descriptor_limit_stops_accepting_until_one_is_closed() {
-    let net = SimNet::new(SimConfig {
-        fd_limit: 2,
-        ..SimConfig::calm(1)
-    });
-    let mut ring = Ring::sim(&net, SERVER, pool(1));
-    let (listener, addr) = ring.listen(SocketAddr::new(SERVER, 0), false).unwrap();
-    ring.submit(Op::Accept { fd: listener }, label(0));
-    let _clients = [net.connect(addr), net.connect(addr)];
-    let [out] = run(&net, [&mut ring]);
-    let [first, second] = &out[..] else {
-        panic!("{out:?}")
-    };
-    let Outcome::Accepted(Ok((fd, Some(_)))) = first.outcome else {
-        panic!("{first:?}")
-    };
-    assert!(first.more && !second.more);
-    assert_eq!(errno_of(second), Some(libc::EMFILE));
-    ring.close(fd);
-    ring.submit(Op::Accept { fd: listener }, label(0));
-    let [out] = run(&net, [&mut ring]);
-    assert!(matches!(
-        out[..],
-        [Completion {
-            outcome: Outcome::Accepted(Ok(_)),
-            more: true,
-            ..
-        }]
-    ));
-}
-
-#[test]
 fn the_ring_of_a_killed_host_touches_nothing_of_its_successor() {
     let mut rig = rig(SimConfig::calm(1));
     rig.recv(RecvInto::Provided);
