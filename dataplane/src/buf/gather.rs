@@ -16,6 +16,8 @@ pub struct Gather {
     len: usize,
     iov: Vec<libc::iovec>,
     header: libc::msghdr,
+    /// Bytes shown by the last [`Gather::expose`].
+    exposed: usize,
 }
 
 /// What one send is to transmit; pointers are valid until the gather is changed or dropped.
@@ -23,21 +25,8 @@ pub struct Gather {
 pub(crate) enum Exposed {
     /// One contiguous range, for SEND.
     One { ptr: *const u8, len: usize },
-    /// Several ranges, for SENDMSG; `len` is their sum, `rest` says that the gather holds more than that.
-    Many {
-        header: *const libc::msghdr,
-        len: usize,
-        rest: bool,
-    },
-}
-
-impl Exposed {
-    /// Bytes that the send is to transmit.
-    pub(crate) const fn len(self) -> usize {
-        match self {
-            Self::One { len, .. } | Self::Many { len, .. } => len,
-        }
-    }
+    /// Several ranges, for SENDMSG; `rest` says that the gather holds more than is shown.
+    Many { header: *const libc::msghdr, rest: bool },
 }
 
 impl Gather {
@@ -52,6 +41,7 @@ impl Gather {
             len: 0,
             iov: Vec::new(),
             header,
+            exposed: 0,
         })
     }
 
@@ -107,10 +97,16 @@ impl Gather {
         self.chunks.iter()
     }
 
+    /// Bytes that the last send was to transmit.
+    pub(crate) fn exposed(&self) -> usize {
+        self.exposed
+    }
+
     /// Describes the first [`IOV_MAX_PER_SEND`] chunks to the kernel.
     pub(crate) fn expose(&mut self) -> Exposed {
         if self.chunks.len() <= 1 {
             let bytes = self.chunks.front().map_or(&[][..], Chunk::as_slice);
+            self.exposed = bytes.len();
             return Exposed::One {
                 ptr: bytes.as_ptr(),
                 len: bytes.len(),
@@ -128,9 +124,9 @@ impl Gather {
         self.header.msg_iov = self.iov.as_mut_ptr();
         self.header.msg_iovlen = self.iov.len();
         let len = self.iov.iter().map(|part| part.iov_len).sum();
+        self.exposed = len;
         Exposed::Many {
             header: &raw const self.header,
-            len,
             rest: len < self.len,
         }
     }

@@ -10,7 +10,10 @@
 //! * One receive (or accept), one send (or connect) and one poll may be in flight per socket; one more is answered with
 //!   `EBUSY`. An operation on a socket that the ring does not have is answered with `EBADF`, a receive into a full buffer
 //!   with `EINVAL`.
-//! * `ENOBUFS` on a receive: no buffer was free. The owner queues the socket and submits again when `Pool::free` has risen.
+//! * `ENOBUFS` on a receive: no buffer was free. The owner queues the socket and submits again when
+//!   [`Ring::buffers_available`] is not zero.
+//! * A connection can still be handed out after its accept was cancelled (not after its listener was closed): whoever drops
+//!   a completion closes the socket in it.
 //! * After `close` or `reset` the number may not be used, even while completions of the socket are due.
 //!
 //! # Invariants
@@ -26,6 +29,7 @@ mod probe;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod slots;
+mod uring;
 mod waker;
 
 use std::io;
@@ -36,6 +40,7 @@ use viaduct_proto::time::Now;
 pub use epoll::EpollRing;
 pub use op::{Completion, Fd, Interest, Op, OpKey, Outcome, Readiness, RecvInto, Token};
 pub use probe::{Engine, EngineChoice, EngineReport};
+pub use uring::UringRing;
 pub use waker::Waker;
 
 #[cfg(any(test, feature = "sim"))]
@@ -45,6 +50,8 @@ use crate::buf::Pool;
 /// The ring of one data thread.
 #[derive(Debug)]
 pub enum Ring {
+    /// Over io_uring.
+    Uring(Box<UringRing>),
     /// Over epoll.
     Epoll(Box<EpollRing>),
     /// Over a simulated network in virtual time.
@@ -56,6 +63,7 @@ pub enum Ring {
 macro_rules! each {
     ($self:expr, $ring:ident => $call:expr) => {
         match $self {
+            Ring::Uring($ring) => $call,
             Ring::Epoll($ring) => $call,
             #[cfg(any(test, feature = "sim"))]
             Ring::Sim($ring) => $call,
@@ -199,6 +207,12 @@ impl Ring {
     #[must_use]
     pub fn open_fds(&self) -> usize {
         each!(self, ring => ring.open_fds())
+    }
+
+    /// Buffers that provided receives can still take. After `ENOBUFS`, submit again when this is not zero.
+    #[must_use]
+    pub fn buffers_available(&self) -> u32 {
+        each!(self, ring => ring.buffers_available())
     }
 
     /// Counts since the ring was opened.

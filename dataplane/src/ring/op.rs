@@ -64,6 +64,11 @@ pub struct OpKey {
     pub(crate) generation: u32,
 }
 
+impl OpKey {
+    /// Largest generation: one bit is left for the label of a kernel operation.
+    pub(crate) const GENERATION_MAX: u32 = u32::MAX >> 1;
+}
+
 /// Where received bytes go.
 #[derive(Debug)]
 pub enum RecvInto {

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) fd: Fd,
     /// A cancel or a close was asked for.
     pub(crate) cancelled: bool,
+    /// The kernel gave it back with `EAGAIN` or `EINTR`; the next start waits for readiness first.
+    pub(crate) retried: bool,
     pub(crate) held: Held,
 }
 
@@ -68,6 +70,7 @@ impl Slots {
             token,
             fd,
             cancelled: false,
+            retried: false,
             held,
         });
         self.len += 1;
@@ -101,13 +104,14 @@ impl Slots {
             return None;
         }
         let entry = slot.entry.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.generation.wrapping_add(1) & OpKey::GENERATION_MAX;
         self.free.push(key.index);
         self.len -= 1;
         Some(entry)
     }
 
     /// Keys of all operations.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn keys(&self) -> impl Iterator<Item = OpKey> {
         self.slots
             .iter()

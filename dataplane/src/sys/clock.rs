@@ -18,7 +18,7 @@ pub fn monotonic() -> Now {
     Now(seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(nanos))
 }
 
-pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {

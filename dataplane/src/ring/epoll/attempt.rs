@@ -31,7 +31,7 @@ impl EpollRing {
             Held::Send(gather) => {
                 let exposed = gather.expose();
                 let sent = calls::send(fd, exposed);
-                if sent.as_ref().is_ok_and(|&n| n < exposed.len()) {
+                if sent.as_ref().is_ok_and(|&n| n < gather.exposed()) {
                     self.counters.short_sends += 1;
                     socket.ready.write = false;
                 }

@@ -240,6 +240,12 @@ impl EpollRing {
         self.fds.len()
     }
 
+    /// See [`Ring::buffers_available`](super::Ring::buffers_available).
+    #[must_use]
+    pub fn buffers_available(&self) -> u32 {
+        self.pool.free()
+    }
+
     /// See [`Ring::counters`](super::Ring::counters).
     #[must_use]
     pub fn counters(&self) -> RingCounters {
