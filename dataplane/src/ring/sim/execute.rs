@@ -18,6 +18,8 @@ pub(super) struct Flight {
     socket: Option<SockId>,
     /// Where a connect is to go, until it has started.
     connect_to: Option<SocketAddr>,
+    /// Its descriptor was closed: an accept hands out no more connections.
+    pub(super) closed: bool,
     /// A try is on the agenda.
     try_planned: bool,
     /// When the newest completion becomes visible: the next one is not earlier.
@@ -49,6 +51,7 @@ impl Flight {
         Self {
             socket: None,
             connect_to,
+            closed: false,
             try_planned: false,
             visible: Now(0),
         }
@@ -113,6 +116,11 @@ impl SimRing {
             Step::Try(key) => self.try_operation(key),
             Step::Cancel(key) => self.on_cancel(key),
             Step::Accepted { key, result, more } => {
+                let closed = self.flights.get(&key.index).is_some_and(|flight| flight.closed);
+                let result = if closed { self.take_back(result) } else { result };
+                if closed && more {
+                    return;
+                }
                 let token = self.slots.get_mut(key).map(|entry| entry.token);
                 if !more {
                     self.forget(key);
@@ -165,7 +173,11 @@ impl SimRing {
             return;
         };
         match &mut entry.held {
-            Held::Accept => self.try_accept(key, id),
+            Held::Accept => {
+                if self.flights.get(&key.index).is_some_and(|flight| !flight.closed) {
+                    self.try_accept(key, id);
+                }
+            }
             Held::Connect(_) => self.try_connect(key, id),
             Held::Poll(interest) => {
                 let interest = *interest;
@@ -237,6 +249,13 @@ impl SimRing {
         };
         drop(world);
         Ok((self.open(id)?, peer))
+    }
+
+    /// What an accept whose listener was closed meanwhile answers.
+    fn take_back(&mut self, accepted: Accepted) -> Accepted {
+        let (fd, _) = accepted?;
+        self.close(fd);
+        Err(io::Error::from_raw_os_error(libc::ECANCELED))
     }
 
     fn try_connect(&mut self, key: OpKey, id: SockId) {

@@ -189,6 +189,13 @@ impl SimRing {
         self.fds.len()
     }
 
+    /// See [`Ring::buffers_available`](super::Ring::buffers_available). A made-up `ENOBUFS` is followed by others although
+    /// this is not zero; that many receives later it is over.
+    #[must_use]
+    pub fn buffers_available(&self) -> u32 {
+        self.small.free()
+    }
+
     /// See [`Ring::counters`](super::Ring::counters).
     #[must_use]
     pub fn counters(&self) -> RingCounters {
@@ -231,6 +238,9 @@ impl SimRing {
             return;
         };
         for key in lanes.keys() {
+            if let Some(flight) = self.flights.get_mut(&key.index) {
+                flight.closed = true;
+            }
             self.cancel(key);
         }
         if self.is_alive() {

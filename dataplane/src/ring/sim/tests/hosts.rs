@@ -1,5 +1,6 @@
 //! What a host has: descriptors, and listeners on its addresses.
 
+use super::super::SimSocket;
 use super::*;
 
 #[test]
@@ -53,4 +54,36 @@ fn listeners_share_an_address_only_if_all_agree() {
         accepted.iter().sum::<usize>() == 20 && !accepted.contains(&0),
         "{accepted:?}"
     );
+}
+
+#[test]
+fn a_closed_listener_hands_out_nothing_and_its_clients_are_told() {
+    for seed in 0..SEEDS {
+        let net = SimNet::new(SimConfig {
+            emfile: 0.0,
+            accept_end: 0.0,
+            ..SimConfig::rough(seed)
+        });
+        let mut ring = Ring::sim(&net, SERVER, pool(1));
+        let (listener, addr) = ring.listen(SocketAddr::new(SERVER, 0), false).unwrap();
+        ring.submit(Op::Accept { fd: listener }, label(0));
+        let mut clients: Vec<_> = (0..4).map(|_| net.connect(addr)).collect();
+        let (mut out, limit) = (Vec::new(), net.now().after(Duration::from_micros(seed * 50)));
+        while net.advance_to_next(limit) {
+            ring.wait(None, &mut out).unwrap();
+        }
+        ring.close(listener);
+        let handed_out = out.len();
+        let [rest] = run(&net, [&mut ring]);
+        assert_eq!(
+            rest.iter().map(errno_of).collect::<Vec<_>>(),
+            [Some(libc::ECANCELED)],
+            "seed {seed}"
+        );
+        assert_eq!(net.open_fds(SERVER), handed_out, "seed {seed}");
+        let is_served =
+            |client: &mut SimSocket| client.read().is_empty() && client.is_open() && !client.is_eof();
+        let served = clients.iter_mut().map(is_served).filter(|&served| served).count();
+        assert_eq!(served, handed_out, "seed {seed}");
+    }
 }
