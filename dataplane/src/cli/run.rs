@@ -18,7 +18,6 @@ use super::exit::{CliError, Exit};
 use super::options::BridgeArgs;
 use super::{bridge, credentials, quickstart, relay};
 use crate::config::LogSettings;
-use crate::config::relay::DEV_RULE;
 use crate::control::admin::{self, AdminState};
 use crate::control::bridge::BridgeNode;
 use crate::control::dev::DevState;
@@ -125,10 +124,9 @@ async fn run_relay(args: &RelayArgs) -> Result<(), CliError> {
         Some(address) => Some(start_admin(address, node.stats()).await?),
         None => None,
     };
-    if let Some(dev) = &setup.dev {
-        let port = node.addresses().first().map_or(0, SocketAddr::port);
-        dev.write_connection_string(port).map_err(CliError::start)?;
-        print_dev(dev);
+    let port = node.addresses().first().map_or(0, SocketAddr::port);
+    if let Some(guide) = setup.dev_guide(port)? {
+        println!("{guide}");
     }
     // Last of all: who waits for this line may connect, and finds every file in place.
     let scheme = if config.tls.is_some() { "wss" } else { "ws" };
@@ -150,17 +148,6 @@ fn shown(address: SocketAddr) -> String {
     } else {
         address.to_string()
     }
-}
-
-fn print_dev(dev: &DevState) {
-    let (dir, ca) = (dev.dir.display(), dev.ca_pem_path.display());
-    println!("state in {dir} (ca.pem, connection-string; rule {DEV_RULE})");
-    println!("on the machine of the service:");
-    println!("  viaduct bridge --ca {ca} -x \"$(cat {dir}/connection-string)\" -T myservice:127.0.0.1:5432");
-    println!("on the machine of the user:");
-    println!(
-        "  viaduct bridge --ca {ca} -x \"$(cat {dir}/connection-string)\" -L 127.0.0.1:15432/5432:myservice"
-    );
 }
 
 async fn start_admin(address: SocketAddr, stats: &Arc<[ShardStats]>) -> Result<SocketAddr, CliError> {

@@ -45,6 +45,8 @@ pub use probe::{Engine, EngineReport};
 pub use uring::UringRing;
 pub use waker::Waker;
 
+#[cfg(any(test, feature = "sim"))]
+use self::sim::{SimNet, SimRing};
 use crate::buf::Pool;
 use crate::config::EngineChoice;
 
@@ -55,9 +57,9 @@ pub enum Ring {
     Uring(Box<UringRing>),
     /// Over epoll.
     Epoll(Box<EpollRing>),
-    /// On a simulated network.
+    /// Over a simulated network in virtual time.
     #[cfg(any(test, feature = "sim"))]
-    Sim(Box<sim::SimRing>),
+    Sim(Box<SimRing>),
 }
 
 /// Calls the same method of whichever ring it is.
@@ -107,6 +109,13 @@ impl Ring {
     /// The kind asked for does not work here, or epoll does not either.
     pub fn open(choice: EngineChoice, config: &RingConfig) -> io::Result<(Self, EngineReport)> {
         probe::open(choice, config)
+    }
+
+    /// A ring of a simulated host. Its `wait` never sleeps: the network's time is moved from outside.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn sim(net: &SimNet, host: std::net::IpAddr, small: Pool) -> Self {
+        Self::Sim(Box::new(SimRing::new(net, host, small)))
     }
 
     /// Takes an operation in. It completes with `token` in a later [`Self::wait`].

@@ -76,6 +76,7 @@ impl SimSocket {
     pub fn reset(&mut self) {
         self.ask(|socket| socket.linger_zero = true);
         self.net.world().let_go(self.id);
+        self.error = self.error.or(Some(libc::ECONNABORTED));
     }
 
     /// Whether the connection is established and not reset.
@@ -85,7 +86,7 @@ impl SimSocket {
             .unwrap_or(false)
     }
 
-    /// Whether the connection failed: refused, timed out, or reset by the far side. [`SimSocket::error`] says which.
+    /// Whether the connection failed: refused, timed out, or reset by either side. [`SimSocket::error`] says which.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.error().is_some()
@@ -103,10 +104,16 @@ impl SimSocket {
         self.ended
     }
 
-    /// The address of this end.
+    /// The address of this end, while the network knows the connection.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.ask(|s| s.local)
+    }
+
+    /// The address of the far end, while the network knows the connection.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.ask(|s| s.remote).flatten()
     }
 
     fn ask<T>(&self, what: impl FnOnce(&mut Socket) -> T) -> Option<T> {

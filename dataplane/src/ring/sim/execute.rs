@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use viaduct_proto::time::Now;
 
-use super::socket::{Phase, SockId};
+use super::socket::{Phase, SockId, Socket};
 use super::{SimRing, stream::bad_fd};
 use crate::buf::{IOV_MAX_PER_SEND, Lease};
 use crate::ring::slots::{Entry, Held};
-use crate::ring::{Completion, Fd, Interest, OpKey, Outcome, Readiness};
+use crate::ring::{Completion, Fd, Interest, OpKey, Outcome};
 
 /// The part of an operation in flight that the slot table does not keep.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Flight {
     socket: Option<SockId>,
     /// Where a connect is to go, until it has started.
     connect_to: Option<SocketAddr>,
+    /// Its descriptor was closed: an accept hands out no more connections.
+    pub(super) closed: bool,
     /// A try is on the agenda.
     try_planned: bool,
     /// When the newest completion becomes visible: the next one is not earlier.
@@ -34,28 +36,22 @@ pub(super) enum Step {
         result: Accepted,
         more: bool,
     },
+    /// `provided` is the buffer of a provided receive.
     End {
         key: OpKey,
         result: io::Result<usize>,
-        gain: Gain,
+        provided: Option<Lease>,
     },
 }
 
 type Accepted = io::Result<(Fd, Option<SocketAddr>)>;
-
-/// What an operation brings beside its result.
-#[derive(Debug)]
-pub(super) enum Gain {
-    Nothing,
-    Buffer(Lease),
-    Readiness(Readiness),
-}
 
 impl Flight {
     pub(super) fn new(connect_to: Option<SocketAddr>) -> Self {
         Self {
             socket: None,
             connect_to,
+            closed: false,
             try_planned: false,
             visible: Now(0),
         }
@@ -76,10 +72,21 @@ impl SimRing {
     }
 
     /// The operation has been executed: lets its socket go and plans the final completion.
-    pub(super) fn land(&mut self, key: OpKey, result: io::Result<usize>, gain: Gain) {
+    fn land(&mut self, key: OpKey, result: io::Result<usize>, provided: Option<Lease>) {
         self.untie(key);
         let at = self.visible_at(key);
-        self.plan(at, Step::End { key, result, gain });
+        self.plan(
+            at,
+            Step::End {
+                key,
+                result,
+                provided,
+            },
+        );
+    }
+
+    pub(super) fn fail(&mut self, key: OpKey, errno: i32) {
+        self.land(key, Err(io::Error::from_raw_os_error(errno)), None);
     }
 
     pub(super) fn plan(&mut self, at: Now, step: Step) {
@@ -109,6 +116,11 @@ impl SimRing {
             Step::Try(key) => self.try_operation(key),
             Step::Cancel(key) => self.on_cancel(key),
             Step::Accepted { key, result, more } => {
+                let closed = self.flights.get(&key.index).is_some_and(|flight| flight.closed);
+                let result = if closed { self.take_back(result) } else { result };
+                if closed && more {
+                    return;
+                }
                 let token = self.slots.get_mut(key).map(|entry| entry.token);
                 if !more {
                     self.forget(key);
@@ -124,16 +136,17 @@ impl SimRing {
                     );
                 }
             }
-            Step::End { key, result, gain } => {
-                if let Some(Entry { token, held, .. }) = self.forget(key) {
-                    self.give(
-                        Completion {
-                            token,
-                            more: false,
-                            outcome: outcome(held, result, gain),
-                        },
-                        out,
-                    );
+            Step::End {
+                key,
+                result,
+                provided,
+            } => {
+                if let Some(entry) = self.forget(key) {
+                    let completion = match result {
+                        Ok(n) => entry.completed(n, provided),
+                        Err(error) => entry.failed(error.raw_os_error().unwrap_or(libc::EIO)),
+                    };
+                    self.give(completion, out);
                 }
             }
         }
@@ -160,7 +173,11 @@ impl SimRing {
             return;
         };
         match &mut entry.held {
-            Held::Accept => self.try_accept(key, id),
+            Held::Accept => {
+                if self.flights.get(&key.index).is_some_and(|flight| !flight.closed) {
+                    self.try_accept(key, id);
+                }
+            }
             Held::Connect(_) => self.try_connect(key, id),
             Held::Poll(interest) => {
                 let interest = *interest;
@@ -169,9 +186,6 @@ impl SimRing {
             Held::RecvProvided => self.try_recv_provided(key, id),
             Held::RecvLease(lease) => {
                 let result = self.net.world().recv(id, lease.spare_mut());
-                if let Ok(n) = result {
-                    lease.set_filled(lease.filled() + n);
-                }
                 self.land_unless_blocked(key, result);
             }
             Held::Send(gather) => {
@@ -227,17 +241,21 @@ impl SimRing {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let id = world.accept(listener)?;
-        let fd = world.alloc_fd(self.host, id)?;
-        let Some(socket) = world.sockets.get_mut(&id) else {
-            return Err(bad_fd());
-        };
-        socket.seat = Some(self.seat);
+        let socket = world.sockets.get(&id).ok_or_else(bad_fd)?;
         let peer = if socket.phase == Phase::Ended {
             None
         } else {
             socket.remote
         };
-        Ok((Fd(fd), peer))
+        drop(world);
+        Ok((self.open(id)?, peer))
+    }
+
+    /// What an accept whose listener was closed meanwhile answers.
+    fn take_back(&mut self, accepted: Accepted) -> Accepted {
+        let (fd, _) = accepted?;
+        self.close(fd);
+        Err(io::Error::from_raw_os_error(libc::ECANCELED))
     }
 
     fn try_connect(&mut self, key: OpKey, id: SockId) {
@@ -261,21 +279,17 @@ impl SimRing {
             },
         };
         drop(world);
-        self.land(key, result.map(|()| 0), Gain::Nothing);
+        self.land(key, result.map(|()| 0), None);
     }
 
     fn try_poll(&mut self, key: OpKey, id: SockId, interest: Interest) {
-        let Some(readiness) = self.net.world().sockets.get(&id).map(|socket| Readiness {
-            readable: socket.is_readable(),
-            hangup: socket.is_hung_up(),
-            error: socket.error.is_some(),
-        }) else {
+        let Some(flags) = self.net.world().sockets.get(&id).map(Socket::poll_flags) else {
             return;
         };
-        let wanted = (readiness.readable && interest.contains(Interest::READ))
-            || (readiness.hangup && interest.contains(Interest::HANGUP));
-        if wanted || readiness.error {
-            self.land(key, Ok(0), Gain::Readiness(readiness));
+        let wanted = interest.poll_flags() | libc::POLLHUP | libc::POLLERR;
+        if flags & wanted != 0 {
+            let found = usize::from((flags & wanted).cast_unsigned());
+            self.land(key, Ok(found), None);
         }
     }
 
@@ -293,23 +307,13 @@ impl SimRing {
         let Some(mut lease) = lease else {
             drop(world);
             self.counters.enobufs += 1;
-            self.land(
-                key,
-                Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
-                Gain::Nothing,
-            );
+            self.fail(key, libc::ENOBUFS);
             return;
         };
         let result = world.recv(id, lease.spare_mut());
         drop(world);
-        let gain = match result {
-            Ok(n) if n > 0 => {
-                lease.set_filled(n);
-                Gain::Buffer(lease)
-            }
-            _ => Gain::Nothing,
-        };
-        self.land(key, result, gain);
+        let received = result.as_ref().is_ok_and(|&n| n > 0);
+        self.land(key, result, Some(lease).filter(|_| received));
     }
 
     fn land_unless_blocked(&mut self, key: OpKey, result: io::Result<usize>) {
@@ -317,17 +321,13 @@ impl SimRing {
             .as_ref()
             .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
         {
-            self.land(key, result, Gain::Nothing);
+            self.land(key, result, None);
         }
     }
 
     fn on_cancel(&mut self, key: OpKey) {
         if self.socket_in_flight(key).is_some() {
-            self.land(
-                key,
-                Err(io::Error::from_raw_os_error(libc::ECANCELED)),
-                Gain::Nothing,
-            );
+            self.fail(key, libc::ECANCELED);
         } else if self.slots.get_mut(key).is_some() {
             self.net.world().counters.late_cancels += 1;
         }
@@ -359,6 +359,9 @@ impl SimRing {
     fn forget(&mut self, key: OpKey) -> Option<Entry> {
         let entry = self.slots.remove(key)?;
         self.flights.remove(&key.index);
+        if let Some(socket) = self.fds.get_mut(entry.fd) {
+            socket.lanes.release(entry.lane(), key);
+        }
         Some(entry)
     }
 
@@ -385,39 +388,6 @@ impl SimRing {
         world.note(&[4, self.seat.0 as u64, code(&completion.outcome)]);
         drop(world);
         out.push(completion);
-    }
-}
-
-fn outcome(held: Held, result: io::Result<usize>, gain: Gain) -> Outcome {
-    match held {
-        Held::Accept => {
-            let ended = result
-                .err()
-                .unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECANCELED));
-            Outcome::Accepted(Err(ended))
-        }
-        Held::Connect(_) => Outcome::Connected(result.map(drop)),
-        Held::Poll(_) => {
-            let readiness = if let Gain::Readiness(found) = gain {
-                found
-            } else {
-                Readiness::default()
-            };
-            Outcome::Polled(result.map(|_| readiness))
-        }
-        Held::RecvProvided => {
-            let lease = if let Gain::Buffer(lease) = gain {
-                Some(lease)
-            } else {
-                None
-            };
-            Outcome::Received { result, lease }
-        }
-        Held::RecvLease(lease) => Outcome::Received {
-            result,
-            lease: Some(lease),
-        },
-        Held::Send(gather) => Outcome::Sent { result, gather },
     }
 }
 

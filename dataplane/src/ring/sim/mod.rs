@@ -13,8 +13,8 @@
 //! # Invariants
 //! * An operation has exactly one final completion, never from within `submit` or `cancel`.
 //! * A cancel takes a while; until it works the operation can still give its result, and what it held comes back either way.
-//! * An operation holds its socket: closing the descriptor neither ends it nor tells the peer anything, and the number may
-//!   name another socket at once.
+//! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the number
+//!   may name another socket at once. What the numbers of a host mean is kept by the network.
 //! * Completions of one operation keep their order; those of different operations change places.
 #![forbid(unsafe_code)]
 
@@ -35,11 +35,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use viaduct_proto::time::Now;
 
-use super::slots::Slots;
-use super::{Completion, Fd, Op, OpKey, Outcome, RingCounters, Token, Waker};
+use super::fds::FdTable;
+use super::slots::{Lanes, Slots};
+use super::{BATCH_MAX, Completion, Fd, Op, OpKey, Outcome, RingCounters, Token, Waker};
 use crate::buf::Pool;
-use execute::{Flight, Gain, Step};
+use execute::{Flight, Step};
 use socket::{SeatId, SockId};
+use stream::bad_fd;
 
 pub use client::{SimListener, SimSocket};
 pub use faults::SimConfig;
@@ -51,6 +53,7 @@ pub struct SimRing {
     host: IpAddr,
     seat: SeatId,
     small: Pool,
+    fds: FdTable<Owned>,
     slots: Slots,
     /// What `slots` does not know of an operation, by slot index.
     flights: BTreeMap<u32, Flight>,
@@ -61,6 +64,13 @@ pub struct SimRing {
     steps: u64,
     waker: Waker,
     counters: RingCounters,
+}
+
+/// A socket of this ring.
+#[derive(Debug)]
+struct Owned {
+    id: SockId,
+    lanes: Lanes,
 }
 
 impl SimRing {
@@ -74,6 +84,7 @@ impl SimRing {
             host,
             seat,
             small,
+            fds: FdTable::new(),
             slots: Slots::default(),
             flights: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -84,10 +95,10 @@ impl SimRing {
         }
     }
 
-    /// Starts an operation; its first try is a step of a later `wait`.
+    /// See [`Ring::submit`](super::Ring::submit).
     pub fn submit(&mut self, op: Op, token: Token) -> OpKey {
         self.counters.submitted += 1;
-        let socket = self.socket_of(op.fd());
+        let fd = op.fd();
         let connect_to = if let Op::Connect { addr, .. } = op {
             Some(addr)
         } else {
@@ -95,14 +106,21 @@ impl SimRing {
         };
         let key = self.slots.insert(op, token);
         self.flights.insert(key.index, Flight::new(connect_to));
-        match socket {
-            Ok(id) => self.take_off(key, id),
-            Err(error) => self.land(key, Err(error), Gain::Nothing),
+        let socket = self.fds.get_mut(fd);
+        let id = socket.as_ref().map(|socket| socket.id);
+        let lanes = socket.map(|socket| &mut socket.lanes);
+        let Some(entry) = self.slots.get_mut(key) else {
+            return key;
+        };
+        match (entry.admit(key, lanes), id) {
+            (Ok(()), Some(id)) => self.take_off(key, id),
+            (Ok(()), None) => self.fail(key, libc::EBADF),
+            (Err(errno), _) => self.fail(key, errno),
         }
         key
     }
 
-    /// Asks for the end of an operation. Harmless when it has ended.
+    /// See [`Ring::cancel`](super::Ring::cancel).
     pub fn cancel(&mut self, key: OpKey) {
         let Some(entry) = self.slots.get_mut(key) else {
             return;
@@ -122,11 +140,11 @@ impl SimRing {
         if !self.is_alive() {
             return Ok(());
         }
-        let full = out.len() + BATCH;
+        let full = out.len() + BATCH_MAX;
         if self.take_wake() {
             out.push(Completion {
                 token: Token::WAKE,
-                more: false,
+                more: true,
                 outcome: Outcome::Woken,
             });
         }
@@ -159,65 +177,84 @@ impl SimRing {
         self.waker.clone()
     }
 
-    /// Operations whose final completion has not been given out.
+    /// See [`Ring::in_flight`](super::Ring::in_flight).
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.slots.len()
     }
 
-    /// What this ring has counted.
+    /// See [`Ring::open_fds`](super::Ring::open_fds).
+    #[must_use]
+    pub fn open_fds(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// See [`Ring::buffers_available`](super::Ring::buffers_available). A made-up `ENOBUFS` is followed by others although
+    /// this is not zero; that many receives later it is over.
+    #[must_use]
+    pub fn buffers_available(&self) -> u32 {
+        self.small.free()
+    }
+
+    /// See [`Ring::counters`](super::Ring::counters).
     #[must_use]
     pub fn counters(&self) -> RingCounters {
         self.counters
     }
 
-    /// Listens; answers the address with the port that was picked if none was given.
+    /// See [`Ring::listen`](super::Ring::listen).
     ///
     /// # Errors
-    /// `EADDRINUSE`, `EMFILE`.
+    /// `EADDRINUSE`, `EMFILE`; `ENETDOWN` after the host was killed.
     pub fn listen(&mut self, addr: SocketAddr, reuse_port: bool) -> io::Result<(Fd, SocketAddr)> {
         self.check_alive()?;
         let (id, addr) = self.net.world().listen(self.host, addr, reuse_port)?;
         Ok((self.open(id)?, addr))
     }
 
-    /// A socket to connect with.
+    /// See [`Ring::socket`](super::Ring::socket).
     ///
     /// # Errors
-    /// `EMFILE`.
+    /// `EMFILE`; `ENETDOWN` after the host was killed.
     pub fn socket(&mut self, _addr: &SocketAddr, bind: Option<SocketAddr>) -> io::Result<Fd> {
         self.check_alive()?;
         let id = self.net.world().fresh(self.host, bind);
         self.open(id)
     }
 
-    /// Half-close: the peer reads to the end of what was sent.
+    /// See [`Ring::shutdown_write`](super::Ring::shutdown_write).
     ///
     /// # Errors
-    /// `ENOTCONN` when there is no connection (any more).
+    /// As there; `ENETDOWN` after the host was killed.
     pub fn shutdown_write(&mut self, fd: Fd) -> io::Result<()> {
-        let id = self.socket_of(fd)?;
+        self.check_alive()?;
+        let id = self.id_of(fd).ok_or_else(bad_fd)?;
         self.net.world().shutdown(id)
     }
 
-    /// Gives the descriptor's number free. The connection ends when no operation holds it either.
+    /// See [`Ring::close`](super::Ring::close). The number is free at once, as under epoll.
     pub fn close(&mut self, fd: Fd) {
-        if !self.is_alive() {
+        let Some(Owned { id, lanes }) = self.fds.remove(fd) else {
             return;
-        }
-        let mut world = self.net.world();
-        if let Some(id) = world.free_fd(self.host, fd.0) {
-            if self.pending.contains_key(&id) {
-                world.counters.closes_in_flight += 1;
+        };
+        for key in lanes.keys() {
+            if let Some(flight) = self.flights.get_mut(&key.index) {
+                flight.closed = true;
             }
+            self.cancel(key);
+        }
+        if self.is_alive() {
+            let mut world = self.net.world();
+            world.counters.closes_in_flight += u64::from(self.pending.contains_key(&id));
             world.note(&[3, id.0]);
+            world.free_fd(self.host, fd.0);
             world.let_go(id);
         }
     }
 
-    /// Closes so that the peer's next call fails: what is on the way may be lost.
+    /// See [`Ring::reset`](super::Ring::reset). What is on the way may be lost.
     pub fn reset(&mut self, fd: Fd) {
-        if let Ok(id) = self.socket_of(fd)
+        if let Some(id) = self.id_of(fd)
             && let Some(socket) = self.net.world().sockets.get_mut(&id)
         {
             socket.linger_zero = true;
@@ -225,27 +262,36 @@ impl SimRing {
         self.close(fd);
     }
 
-    /// Takes a socket out of this ring; nothing may be in flight on it.
+    /// See [`Ring::detach`](super::Ring::detach).
     pub fn detach(&mut self, fd: Fd) {
-        self.assign(fd, None);
-    }
-
-    /// Takes over a socket that another ring of this host accepted or opened and has detached.
-    pub fn adopt(&mut self, fd: Fd) {
-        self.assign(fd, Some(self.seat));
-    }
-
-    /// Ends all operations and frees what they hold; their completions are not given out.
-    pub fn teardown(&mut self) {
-        let agenda = std::mem::take(&mut self.agenda);
-        for step in agenda.into_values() {
-            if let Step::Accepted {
-                result: Ok((fd, _)), ..
-            } = step
-            {
-                self.close(fd);
-            }
+        let Some(Owned { id, lanes }) = self.fds.remove(fd) else {
+            return;
+        };
+        debug_assert!(
+            lanes.is_empty(),
+            "a socket moves only when nothing is in flight on it"
+        );
+        if let Some(socket) = self.net.world().sockets.get_mut(&id) {
+            socket.seat = None;
         }
+    }
+
+    /// See [`Ring::adopt`](super::Ring::adopt). The socket comes from a ring of the same host.
+    pub fn adopt(&mut self, fd: Fd) {
+        let id = self
+            .check_alive()
+            .and_then(|()| self.net.world().socket_of(self.host, fd.0));
+        if let Ok(id) = id {
+            self.take_in(fd, id);
+        }
+    }
+
+    /// See [`Ring::teardown`](super::Ring::teardown).
+    pub fn teardown(&mut self) {
+        for fd in self.fds.all() {
+            self.close(fd);
+        }
+        self.agenda.clear();
         for (id, keys) in std::mem::take(&mut self.pending) {
             for _ in keys {
                 self.net.world().let_go(id);
@@ -273,34 +319,30 @@ impl SimRing {
         }
     }
 
-    fn socket_of(&self, fd: Fd) -> io::Result<SockId> {
-        self.check_alive()?;
-        self.net.world().socket_of(self.host, fd.0)
+    fn id_of(&mut self, fd: Fd) -> Option<SockId> {
+        self.fds.get_mut(fd).map(|socket| socket.id)
     }
 
     /// Gives a new socket a descriptor.
     fn open(&mut self, id: SockId) -> io::Result<Fd> {
-        let mut world = self.net.world();
-        let fd = world.alloc_fd(self.host, id);
+        let fd = self.net.world().alloc_fd(self.host, id);
         match fd {
-            Ok(_) => {
-                if let Some(socket) = world.sockets.get_mut(&id) {
-                    socket.seat = Some(self.seat);
-                }
-            }
-            Err(_) => world.let_go(id),
+            Ok(fd) => self.take_in(Fd(fd), id),
+            Err(_) => self.net.world().let_go(id),
         }
         fd.map(Fd)
     }
 
-    fn assign(&mut self, fd: Fd, seat: Option<SeatId>) {
-        let Ok(id) = self.socket_of(fd) else { return };
-        debug_assert!(
-            !self.pending.contains_key(&id),
-            "a socket moves with nothing in flight"
+    fn take_in(&mut self, fd: Fd, id: SockId) {
+        self.fds.insert(
+            fd,
+            Owned {
+                id,
+                lanes: Lanes::default(),
+            },
         );
         if let Some(socket) = self.net.world().sockets.get_mut(&id) {
-            socket.seat = seat;
+            socket.seat = Some(self.seat);
         }
     }
 
@@ -327,6 +369,3 @@ impl fmt::Debug for SimRing {
             .finish_non_exhaustive()
     }
 }
-
-/// Completions per `wait`.
-const BATCH: usize = 1024;

@@ -28,8 +28,8 @@ pub struct SimCounters {
     pub emfile: u64,
     /// Cancels that came too late: the operation gave its own result.
     pub late_cancels: u64,
-    /// Descriptors closed while an operation was in flight on them. Legal, and nearly always a bug of the caller: the
-    /// far side sees no end of stream until that operation ends.
+    /// Descriptors closed while an operation was in flight on them: the far side sees no end of stream until its cancel
+    /// has worked.
     pub closes_in_flight: u64,
 }
 

@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use viaduct_proto::time::Now;
 
+use super::world::EventKey;
+
 /// Identity of a socket; never reused, unlike descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SockId(pub(super) u64);
@@ -25,8 +27,10 @@ pub(super) struct SeatId(pub(super) usize);
 pub(super) enum Phase {
     /// Neither connected nor listening.
     Fresh,
+    /// Others may listen on the address too if all are `shared` (`SO_REUSEPORT`).
     Listening {
         queue: VecDeque<SockId>,
+        shared: bool,
     },
     Connecting,
     /// Both directions, or only the receiving one when `write_done`.
@@ -73,6 +77,8 @@ pub(super) struct Socket {
     pub(super) wire: VecDeque<Packet>,
     /// When the newest packet in `wire` arrives.
     pub(super) last_arrival: Now,
+    /// When the running connection attempt fails.
+    pub(super) timeout: Option<EventKey>,
     /// Delivery events that fell due during a partition.
     pub(super) stalled: u32,
 }
@@ -94,6 +100,7 @@ impl Socket {
             unacked: 0,
             wire: VecDeque::new(),
             last_arrival: Now(0),
+            timeout: None,
             stalled: 0,
         }
     }
@@ -101,16 +108,28 @@ impl Socket {
     /// Whether a receive (or an accept) would end at once.
     pub(super) fn is_readable(&self) -> bool {
         match &self.phase {
-            Phase::Listening { queue } => !queue.is_empty(),
+            Phase::Listening { queue, .. } => !queue.is_empty(),
             Phase::Open { .. } => !self.inbox.is_empty() || self.eof,
             Phase::Fresh | Phase::Ended => true,
             Phase::Connecting => false,
         }
     }
 
-    /// Whether the far side will send no more.
-    pub(super) fn is_hung_up(&self) -> bool {
-        self.eof || matches!(self.phase, Phase::Fresh | Phase::Ended)
+    /// What `poll(2)` would report, `POLLOUT` left out.
+    pub(super) fn poll_flags(&self) -> i16 {
+        let mut flags = if self.is_readable() { libc::POLLIN } else { 0 };
+        match self.phase {
+            Phase::Fresh => flags = libc::POLLHUP,
+            Phase::Ended => flags |= libc::POLLHUP | libc::POLLRDHUP,
+            Phase::Open { write_done: true } if self.eof => flags |= libc::POLLHUP | libc::POLLRDHUP,
+            Phase::Open { .. } if self.eof => flags |= libc::POLLRDHUP,
+            Phase::Open { .. } | Phase::Listening { .. } | Phase::Connecting => {}
+        }
+        if self.error.is_some() {
+            flags | libc::POLLERR
+        } else {
+            flags
+        }
     }
 
     /// Moves up to `out.len()` arrived bytes into `out`. `Ok(0)` is the end of the stream (or an empty `out`).

@@ -2,11 +2,12 @@
 //!
 //! The calls are non-blocking; `WouldBlock` means "not yet", and the socket's ring is told when to try again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::socket::{Packet, Phase, SockId, Socket};
-use super::world::{Event, Link, World, listening};
+use super::world::{Event, Link, World};
 
 impl World {
     // ---- calls ----
@@ -19,11 +20,21 @@ impl World {
         shared: bool,
     ) -> io::Result<(SockId, SocketAddr)> {
         let addr = self.bound(host, Some(addr));
-        let taken = self.listeners.get(&addr).is_some_and(|others| !others.is_empty());
-        if taken && !shared {
+        let others = self.listeners.get(&addr).into_iter().flatten();
+        let is_shared = |id| {
+            matches!(
+                self.sockets.get(id),
+                Some(Socket {
+                    phase: Phase::Listening { shared: true, .. },
+                    ..
+                })
+            )
+        };
+        if others.into_iter().any(|id| !shared || !is_shared(id)) {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
-        let id = self.add_socket(addr, host, listening());
+        let queue = VecDeque::new();
+        let id = self.add_socket(addr, host, Phase::Listening { queue, shared });
         self.listeners.entry(addr).or_default().push(id);
         Ok((id, addr))
     }
@@ -45,7 +56,10 @@ impl World {
         socket.phase = Phase::Connecting;
         socket.remote = Some(addr);
         let timeout = self.now.after(self.faults.config.connect_timeout);
-        self.schedule(timeout, Event::ConnectTimeout(id));
+        let timeout = self.schedule(timeout, Event::ConnectTimeout(id));
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.timeout = Some(timeout);
+        }
         if self.faults.chance(self.faults.config.refuse) {
             let at = self.now.after(self.faults.latency()).after(self.faults.latency());
             self.schedule(at, Event::Refuse(id));
@@ -58,7 +72,7 @@ impl World {
     /// Takes the oldest connection out of a listener's queue.
     pub(super) fn accept(&mut self, id: SockId) -> io::Result<SockId> {
         match self.sockets.get_mut(&id).map(|s| &mut s.phase) {
-            Some(Phase::Listening { queue }) => {
+            Some(Phase::Listening { queue, .. }) => {
                 queue.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
             }
             Some(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
@@ -133,13 +147,11 @@ impl World {
     /// Kills every socket of a host, as the end of its process does.
     pub(super) fn kill_host(&mut self, host: IpAddr) {
         self.bury(host);
-        let mine: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| s.host == host && s.holders > 0)
-            .collect();
-        let ids: Vec<_> = mine.into_iter().map(|(&id, _)| id).collect();
-        for id in ids {
+        for seat in self.seats.iter_mut().filter(|seat| seat.host == host) {
+            seat.alarm = None;
+            seat.changed.clear();
+        }
+        for id in self.ids_where(|s| s.host == host && s.holders > 0) {
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.holders = 0;
                 socket.seat = None;
@@ -164,7 +176,7 @@ impl World {
             }
             Event::Refuse(id) => self.fail_connect(id, libc::ECONNREFUSED),
             Event::ConnectTimeout(id) => self.fail_connect(id, libc::ETIMEDOUT),
-            Event::Silence(link, hold) => self.on_silence(link, hold),
+            Event::Silence(link) => self.on_silence(link),
         }
     }
 
@@ -206,17 +218,24 @@ impl World {
             Packet::SynAck if socket.phase == Phase::Connecting && socket.holders > 0 => {
                 socket.phase = Phase::Open { write_done: false };
             }
-            // Nobody reads there any more: the sender learns it.
-            Packet::Data(_) | Packet::SynAck => {
-                socket.end(None);
-                self.transmit(to, Packet::Rst);
-            }
+            // Closed, and the peer still sends: the reset that tells it may cost the tail of what it was sent.
+            Packet::Data(_) if matches!(socket.phase, Phase::Open { .. }) => self.abort(to),
+            Packet::Data(_) | Packet::SynAck => self.transmit(to, Packet::Rst),
             Packet::Ack(n) => socket.unacked = socket.unacked.saturating_sub(n),
             Packet::Fin if matches!(socket.phase, Phase::Open { .. }) => socket.eof = true,
             Packet::Rst => self.on_reset(to),
             Packet::Fin | Packet::Lost | Packet::Syn(_) => return,
         }
+        self.stop_timeout(to);
         self.touch(to);
+    }
+
+    /// Forgets the limit of a connection attempt that has ended, so that it is no event any more.
+    fn stop_timeout(&mut self, id: SockId) {
+        let socket = self.sockets.get_mut(&id).filter(|s| s.phase != Phase::Connecting);
+        if let Some(timeout) = socket.and_then(|s| s.timeout.take()) {
+            self.unschedule(timeout);
+        }
     }
 
     fn on_syn(&mut self, from: SockId, addr: SocketAddr) {
@@ -232,7 +251,7 @@ impl World {
         };
         let (client_addr, backlog) = (client.local, self.faults.config.backlog);
         let Some(Socket {
-            phase: Phase::Listening { queue },
+            phase: Phase::Listening { queue, .. },
             host,
             ..
         }) = self.sockets.get(&listener)
@@ -252,7 +271,7 @@ impl World {
         if let Some(client) = self.sockets.get_mut(&from) {
             client.peer = Some(server);
         }
-        if let Some(Phase::Listening { queue }) = self.sockets.get_mut(&listener).map(|s| &mut s.phase) {
+        if let Some(Phase::Listening { queue, .. }) = self.sockets.get_mut(&listener).map(|s| &mut s.phase) {
             queue.push_back(server);
         }
         self.transmit(server, Packet::SynAck);
@@ -273,27 +292,19 @@ impl World {
         if let Some(socket) = self.sockets.get_mut(&id).filter(|s| s.phase == Phase::Connecting) {
             socket.end(Some(errno));
             self.note(&[2, id.0, errno.unsigned_abs().into()]);
+            self.stop_timeout(id);
             self.touch(id);
             self.reap(id);
         }
     }
 
-    fn on_silence(&mut self, link: Link, hold: u64) {
-        if !self.is_same_hold(link, hold) {
-            return;
-        }
-        let open = |s: &Socket| matches!(s.phase, Phase::Open { .. });
-        let across: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| open(s))
-            .map(|(&id, _)| id)
-            .collect();
-        for id in across
+    fn on_silence(&mut self, link: Link) {
+        let open = self.ids_where(|s| matches!(s.phase, Phase::Open { .. }));
+        let across: Vec<_> = open
             .into_iter()
             .filter(|&id| self.link_of(id) == Some(link))
-            .collect::<Vec<_>>()
-        {
+            .collect();
+        for id in across {
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.end(Some(libc::ETIMEDOUT));
                 socket.lose_after(0);
@@ -311,7 +322,7 @@ impl World {
         };
         let rude = socket.linger_zero || !socket.inbox.is_empty();
         match std::mem::replace(&mut socket.phase, Phase::Ended) {
-            Phase::Listening { queue } => {
+            Phase::Listening { queue, .. } => {
                 let addr = socket.local;
                 self.listeners
                     .entry(addr)
@@ -335,6 +346,7 @@ impl World {
             }
             Phase::Fresh | Phase::Connecting | Phase::Ended => {}
         }
+        self.stop_timeout(id);
         self.reap(id);
     }
 

@@ -5,7 +5,7 @@
 //! * Ordered maps only, so that nothing depends on a hash seed or on addresses.
 //! * A descriptor number is the lowest free one of its host, as in a process: it comes back at once after a close.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,9 +26,12 @@ pub(super) enum Event {
     /// The answer to a connection attempt that met no listener.
     Refuse(SockId),
     ConnectTimeout(SockId),
-    /// A partition has lasted so long that connections across it fail, unless it is another one by now.
-    Silence(Link, u64),
+    /// A partition has lasted so long that connections across it fail.
+    Silence(Link),
 }
+
+/// Names a scheduled event; the number keeps the order of equals.
+pub(super) type EventKey = (Now, u64);
 
 /// Two hosts, in order.
 pub(super) type Link = (IpAddr, IpAddr);
@@ -65,10 +68,10 @@ pub(super) struct World {
     pub(super) sockets: BTreeMap<SockId, Socket>,
     pub(super) listeners: BTreeMap<SocketAddr, Vec<SockId>>,
     pub(super) seats: Vec<Seat>,
-    events: BTreeMap<(Now, u64), Event>,
+    events: BTreeMap<EventKey, Event>,
     hosts: BTreeMap<IpAddr, Host>,
-    held: BTreeMap<Link, u64>,
-    holds: u64,
+    /// Partitions, each with its [`Event::Silence`].
+    held: BTreeMap<Link, EventKey>,
     next_event: u64,
     next_socket: u64,
     trace: u64,
@@ -86,7 +89,6 @@ impl World {
             events: BTreeMap::new(),
             hosts: BTreeMap::new(),
             held: BTreeMap::new(),
-            holds: 0,
             next_event: 0,
             next_socket: 0,
             trace: FNV_OFFSET,
@@ -132,9 +134,15 @@ impl World {
         true
     }
 
-    pub(super) fn schedule(&mut self, at: Now, event: Event) {
-        self.events.insert((at, self.next_event), event);
+    pub(super) fn schedule(&mut self, at: Now, event: Event) -> EventKey {
+        let key = (at, self.next_event);
+        self.events.insert(key, event);
         self.next_event += 1;
+        key
+    }
+
+    pub(super) fn unschedule(&mut self, key: EventKey) {
+        self.events.remove(&key);
     }
 
     /// Folds what happened into the fingerprint.
@@ -253,27 +261,33 @@ impl World {
         id
     }
 
+    /// Sockets that satisfy a condition, oldest first; a copy, so that they can change while it is walked.
+    pub(super) fn ids_where(&self, condition: impl Fn(&Socket) -> bool) -> Vec<SockId> {
+        self.sockets
+            .iter()
+            .filter(|(_, s)| condition(s))
+            .map(|(&id, _)| id)
+            .collect()
+    }
+
     // ---- links ----
 
     /// Stops delivery between two hosts; both may be the same one.
     pub(super) fn hold(&mut self, a: IpAddr, b: IpAddr) {
-        self.holds += 1;
-        let hold = self.holds;
-        self.held.insert(link(a, b), hold);
+        let link = link(a, b);
         let at = self.now.after(self.faults.config.silence_limit);
-        self.schedule(at, Event::Silence(link(a, b), hold));
+        let silence = self.schedule(at, Event::Silence(link));
+        if let Some(earlier) = self.held.insert(link, silence) {
+            self.unschedule(earlier);
+        }
     }
 
     /// Delivers what a partition held back, in order.
     pub(super) fn release(&mut self, a: IpAddr, b: IpAddr) {
-        self.held.remove(&link(a, b));
-        let stalled: Vec<_> = self
-            .sockets
-            .iter()
-            .filter(|(_, s)| s.stalled > 0)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in stalled {
+        if let Some(silence) = self.held.remove(&link(a, b)) {
+            self.unschedule(silence);
+        }
+        for id in self.ids_where(|s| s.stalled > 0) {
             if self.is_held(id) {
                 continue;
             }
@@ -290,10 +304,6 @@ impl World {
     /// Whether what this socket sends is held back by a partition.
     pub(super) fn is_held(&self, id: SockId) -> bool {
         self.link_of(id).is_some_and(|link| self.held.contains_key(&link))
-    }
-
-    pub(super) fn is_same_hold(&self, link: Link, hold: u64) -> bool {
-        self.held.get(&link) == Some(&hold)
     }
 
     /// The link between a socket's host and the host it talks to.
@@ -330,13 +340,6 @@ impl World {
 
 pub(super) fn link(a: IpAddr, b: IpAddr) -> Link {
     if a <= b { (a, b) } else { (b, a) }
-}
-
-/// A queue of waiting connections.
-pub(super) fn listening() -> Phase {
-    Phase::Listening {
-        queue: VecDeque::new(),
-    }
 }
 
 /// Virtual time starts here and not at zero, so that subtracting from it is seen in tests.

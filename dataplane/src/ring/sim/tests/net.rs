@@ -1,14 +1,9 @@
 //! The network alone: scripted ends on both sides.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
-
 use viaduct_proto::time::Now;
 
-use super::super::{CLIENT_HOST, SimConfig, SimListener, SimNet, SimSocket};
-
-const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
-const SEEDS: u64 = 200;
+use super::super::{CLIENT_HOST, SimListener, SimSocket};
+use super::*;
 
 /// A listener and an established connection to it.
 fn pair(net: &SimNet) -> (SimListener, SimSocket, SimSocket) {
@@ -17,19 +12,8 @@ fn pair(net: &SimNet) -> (SimListener, SimSocket, SimSocket) {
     settle(net);
     let server = listener.accept().expect("the attempt succeeds");
     assert!(client.is_open());
+    assert_eq!(server.peer_addr(), client.local_addr());
     (listener, client, server)
-}
-
-/// Lets everything on the way arrive, but no attempt or partition time out.
-fn settle(net: &SimNet) {
-    let limit = net.now().after(Duration::from_secs(1));
-    while net.advance_to_next(limit) {}
-}
-
-/// Distinguishable bytes.
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
 }
 
 /// Writes all of `bytes`, then half-closes, reading on the other side as time passes. Answers what arrived.

@@ -1,0 +1,54 @@
+//! Running nodes on a simulated network, and seeds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use viaduct::ring::sim::SimNet;
+
+/// Something that takes turns: a shard with its ring, or a scripted peer.
+pub(crate) trait Node {
+    /// Handles what is due now. A node that waits for a time of its own says so to its ring's `wait`.
+    fn turn(&mut self);
+}
+
+/// Gives all nodes their turns, event by event, until `done` or until `limit` has passed. Answers whether it is done.
+pub(crate) fn run_until(
+    net: &SimNet,
+    nodes: &mut [&mut dyn Node],
+    limit: Duration,
+    mut done: impl FnMut(&SimNet) -> bool,
+) -> bool {
+    let limit = net.now().after(limit);
+    loop {
+        for node in &mut *nodes {
+            node.turn();
+        }
+        if done(net) {
+            return true;
+        }
+        if net.now() >= limit {
+            return false;
+        }
+        net.advance_to_next(limit);
+    }
+}
+
+/// Runs a test for each of `count` seeds, and says which one failed. `VIADUCT_SIM_SEED=n` runs that one only;
+/// `VIADUCT_SIM_SEEDS=count` more or fewer of them.
+pub(crate) fn for_each_seed(count: u64, test: impl Fn(u64)) {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u64>().ok())
+    };
+    let seeds = match number("VIADUCT_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("VIADUCT_SIM_SEEDS").unwrap_or(count),
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
+            eprintln!("failed with VIADUCT_SIM_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
