@@ -1,24 +1,28 @@
-//! WebSocket.
+//! WebSocket (RFC 6455): framing, closing and the opening handshake, of both roles.
+//!
+//! * [`FrameHeader`], [`apply_mask`]: the codec of one frame.
+//! * [`Reader`]: bytes in, [`Item`]s out. Data payload is unmasked where it lies and handed out as ranges, never copied.
+//! * `encode_*`: control frames and whole messages as owned bytes.
+//! * [`Assembler`]: collects one small message, with a limit.
+//! * [`CloseState`]: the closing handshake of one connection as a table.
+//! * [`upgrade`]: the opening handshake.
+//!
+//! No extension is ever agreed, so reserved bits are always a violation.
 
-/// Close code (RFC 6455 section 7.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CloseCode(pub u16);
+mod assembly;
+mod close;
+mod control;
+mod header;
+mod inline;
+mod mask;
+mod reader;
+pub mod upgrade;
+mod writer;
 
-impl CloseCode {
-    /// Regular end.
-    pub const NORMAL: Self = Self(1000);
-    /// The endpoint goes away; here also: the entity was deleted.
-    pub const GOING_AWAY: Self = Self(1001);
-    /// Protocol violation.
-    pub const PROTOCOL: Self = Self(1002);
-    /// A kind of data that is not accepted.
-    pub const UNSUPPORTED: Self = Self(1003);
-    /// Payload that does not fit its type.
-    pub const INVALID_DATA: Self = Self(1007);
-    /// Policy violation; here: the token is no longer valid.
-    pub const POLICY: Self = Self(1008);
-    /// Message too big.
-    pub const TOO_BIG: Self = Self(1009);
-    /// Internal error.
-    pub const INTERNAL: Self = Self(1011);
-}
+pub use assembly::{Assembler, Message};
+pub use close::{CloseCode, CloseFrame, CloseReason, CloseState, On};
+pub use control::ControlPayload;
+pub use header::{EncodedHeader, FrameHeader, OpCode};
+pub use mask::apply_mask;
+pub use reader::{Item, Reader, Side, Step};
+pub use writer::{SmallFrame, encode_close, encode_empty_close, encode_message, encode_ping, encode_pong};
