@@ -1,5 +1,7 @@
 //! Every bound of the protocol code, in one place.
 
+use core::time::Duration;
+
 /// Longest HTTP/1 head (start line and headers) that is read, bytes.
 pub const HEAD_MAX: usize = 64 * 1024;
 /// Most headers in one head.
@@ -18,3 +20,11 @@ pub const PORT_NAME_MAX: usize = 255;
 pub const KEY_MAX: usize = 256;
 /// Longest token that is looked at, bytes.
 pub const TOKEN_MAX: usize = 8 * 1024;
+/// Longest path of an entity (the service's own limit), bytes.
+pub const ENTITY_PATH_MAX: usize = 260;
+/// Life that a renewed token must have left.
+pub const RENEWED_TOKEN_LIFE_MIN: Duration = Duration::from_secs(60);
+
+const _: () = assert!(CLOSE_REASON_MAX < CONTROL_PAYLOAD_MAX && CONTROL_PAYLOAD_MAX < 126);
+const _: () = assert!(PORT_NAME_MAX <= u8::MAX as usize);
+const _: () = assert!(TOKEN_MAX < HEAD_MAX && TOKEN_MAX < CONTROL_MESSAGE_MAX);
