@@ -34,9 +34,11 @@ impl HeadBuffer {
         }
     }
 
-    /// Appends what was received and returns the length of the head (empty lines before it included) once it is whole.
+    /// Appends what was received and returns the length of the head (empty lines before it included) once it
+    /// is whole.
     ///
-    /// Bytes after the head stay behind it: those that came with its end always, later ones up to the limit in all.
+    /// Bytes after the head stay behind it: those that came with its end always, later ones up to the limit
+    /// in all.
     ///
     /// # Errors
     /// [`Violation::HeadTooLong`] over the limit, [`Violation::BadHead`] for a line that ends with LF alone.

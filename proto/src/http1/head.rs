@@ -37,8 +37,8 @@ impl RequestHead {
     /// Reads the head at the front of `bytes`; empty lines before it are skipped (RFC 9112 section 2.2).
     ///
     /// # Errors
-    /// [`Violation::HeadTooLong`] over [`HEAD_MAX`] bytes or [`HEADERS_MAX`] fields, [`Violation::BadHead`] for anything
-    /// that is not a head.
+    /// [`Violation::HeadTooLong`] over [`HEAD_MAX`] bytes or [`HEADERS_MAX`] fields, [`Violation::BadHead`]
+    /// for anything that is not a head.
     pub fn parse(bytes: &[u8]) -> Result<Parsed<Self>, Violation> {
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut fields);

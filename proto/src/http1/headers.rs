@@ -38,7 +38,8 @@ impl Headers {
         self.0.iter().filter(same).map(|header| header.value.as_str())
     }
 
-    /// The members of the comma-separated lists in all values of `name` (RFC 9110 section 5.6.1), without empty ones.
+    /// The members of the comma-separated lists in all values of `name` (RFC 9110 section 5.6.1), without
+    /// empty ones.
     pub fn tokens<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let members = self.all(name).flat_map(|value| value.split(','));
         members

@@ -9,8 +9,8 @@ use crate::limits::REASON_PHRASE_MAX;
 /// Appends a response with `body`.
 ///
 /// `status` is 100 to 999. `reason` loses its control characters and is cut at [`REASON_PHRASE_MAX`] bytes.
-/// `Content-Length` is added, except where a response cannot have a body (1xx, 204, 304), which drops `body` too; fields in
-/// `headers` that frame the body are left out.
+/// `Content-Length` is added, except where a response cannot have a body (1xx, 204, 304), which drops `body`
+/// too; fields in `headers` that frame the body are left out.
 pub fn write_response(out: &mut Vec<u8>, status: u16, reason: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut line = String::new();
     // Writing to a String cannot fail.
@@ -38,8 +38,8 @@ pub fn write_response(out: &mut Vec<u8>, status: u16, reason: &str, headers: &[(
     out.extend_from_slice(body);
 }
 
-/// Appends one header line. `value` loses its control characters; a `name` that is no token (RFC 9110 section 5.6.2) is
-/// left out as a whole.
+/// Appends one header line. `value` loses its control characters; a `name` that is no token (RFC 9110 section
+/// 5.6.2) is left out as a whole.
 pub fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     if name.is_empty() || !name.bytes().all(is_token) {
         return;

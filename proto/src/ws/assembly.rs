@@ -1,7 +1,8 @@
-//! Collects the frames of one message, for peers whose messages are used here and not passed on (control channels).
+//! Collects the frames of one message, for peers whose messages are used here and not passed on (control
+//! channels).
 //!
-//! Memory is bound by the limit: a peer that announces much and sends little holds little. The number of fragments is not
-//! limited; messages of many thousand one-byte fragments are normal.
+//! Memory is bound by the limit: a peer that announces much and sends little holds little. The number of
+//! fragments is not limited; messages of many thousand one-byte fragments are normal.
 
 use alloc::vec::Vec;
 
@@ -36,12 +37,12 @@ impl Assembler {
         }
     }
 
-    /// A data frame begins. An empty last frame ends the message: see [`Self::take_if_complete`]. A message that is
-    /// complete and was not taken is dropped.
+    /// A data frame begins. An empty last frame ends the message: see [`Self::take_if_complete`]. A message
+    /// that is complete and was not taken is dropped.
     ///
     /// # Errors
-    /// [`Violation::MessageTooLong`] before any byte of the frame that goes over the limit, [`Violation::NotUtf8`], and
-    /// frames out of sequence.
+    /// [`Violation::MessageTooLong`] before any byte of the frame that goes over the limit,
+    /// [`Violation::NotUtf8`], and frames out of sequence.
     pub fn on_data(&mut self, header: &FrameHeader) -> Result<(), Violation> {
         let binary = match (header.opcode, self.state) {
             (OpCode::Text | OpCode::Binary, State::Idle | State::Complete { .. }) => {
@@ -71,7 +72,8 @@ impl Assembler {
         }
     }
 
-    /// The next piece of the frame's payload; `last` if the frame ends with it. Gives the message if it ends too.
+    /// The next piece of the frame's payload; `last` if the frame ends with it. Gives the message if it ends
+    /// too.
     ///
     /// # Errors
     /// As [`Self::on_data`].

@@ -1,7 +1,7 @@
 //! Closing (RFC 6455 sections 5.5.1, 7): codes, reasons and the closing handshake.
 //!
-//! A Close frame ends one direction. The other one stays open until its own Close (half-close): a relay depends on it, and
-//! the closing handshake of RFC 6455 is the case where the answer follows at once.
+//! A Close frame ends one direction. The other one stays open until its own Close (half-close): a relay
+//! depends on it, and the closing handshake of RFC 6455 is the case where the answer follows at once.
 
 use super::control::ControlPayload;
 use super::inline::Inline;
@@ -30,7 +30,8 @@ impl CloseCode {
     /// Internal error.
     pub const INTERNAL: Self = Self(1011);
 
-    /// Whether the code may stand in a Close frame: 1004 is undefined, 1005, 1006 and 1015 only exist for local use.
+    /// Whether the code may stand in a Close frame: 1004 is undefined, 1005, 1006 and 1015 only exist for
+    /// local use.
     #[must_use]
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)

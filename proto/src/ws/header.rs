@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! byte 0: FIN, RSV1..3 (always 0), opcode (4 bits)
-//! byte 1: MASK, length (7 bits): 0..=125, or 126: 16 bits follow, or 127: 64 bits follow (big endian, top bit 0)
+//! byte 1: MASK, length (7 bits): 0..=125, or 126: 16 bits follow, or 127: 64 bits follow
+//!         (big endian, top bit 0)
 //! then:   masking key (4 bytes) if MASK
 //! ```
 
@@ -78,12 +79,12 @@ impl FrameHeader {
 
     /// Reads the header at the front of `bytes`.
     ///
-    /// Which violation is found depends on the bytes alone and not on how many of them are there: the first one in wire
-    /// order.
+    /// Which violation is found depends on the bytes alone and not on how many of them are there: the first
+    /// one in wire order.
     ///
     /// # Errors
-    /// Reserved bits or opcodes, a length that is not in its shortest form or has its top bit set, a control frame that is
-    /// fragmented or over 125 bytes.
+    /// Reserved bits or opcodes, a length that is not in its shortest form or has its top bit set, a control
+    /// frame that is fragmented or over 125 bytes.
     pub fn parse(bytes: &[u8]) -> Result<Parsed<Self>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(Parsed::Need);

@@ -2,8 +2,8 @@
 
 /// Masks or unmasks `buf`, a piece of a frame's payload, in place.
 ///
-/// `phase` is the number of the frame's payload bytes before this piece (only its remainder by four counts). Returns the
-/// phase of the byte after the piece.
+/// `phase` is the number of the frame's payload bytes before this piece (only its remainder by four counts).
+/// Returns the phase of the byte after the piece.
 pub fn apply_mask(buf: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     let next = phase.wrapping_add(buf.len());
     let [a, b, c, d] = key;

@@ -1,7 +1,8 @@
 //! WebSocket (RFC 6455): framing, closing and the opening handshake, of both roles.
 //!
 //! * [`FrameHeader`], [`apply_mask`]: the codec of one frame.
-//! * [`Reader`]: bytes in, [`Item`]s out. Data payload is unmasked where it lies and handed out as ranges, never copied.
+//! * [`Reader`]: bytes in, [`Item`]s out. Data payload is unmasked where it lies and handed out as
+//!   ranges, never copied.
 //! * `encode_*`: control frames and whole messages as owned bytes.
 //! * [`Assembler`]: collects one small message, with a limit.
 //! * [`CloseState`]: the closing handshake of one connection as a table.

@@ -1,15 +1,16 @@
 //! Incremental decoder of one direction of a WebSocket.
 //!
-//! The caller owns the bytes. Data payload is unmasked where it lies and handed out as ranges of the caller's buffer; only a
-//! header or a control payload that is cut by the end of the input is kept inside. How the bytes are cut into inputs changes
-//! where `Payload` items are cut and nothing else.
+//! The caller owns the bytes. Data payload is unmasked where it lies and handed out as ranges of the caller's
+//! buffer; only a header or a control payload that is cut by the end of the input is kept inside. How the
+//! bytes are cut into inputs changes where `Payload` items are cut and nothing else.
 //!
 //! ```text
 //! input   │hdr│payload.........│hdr│hdr│ping│payl     the next input: oad...│
 //! items    Data Payload(last)   Data Ping    Payload                 Payload(last)
 //! ```
 //!
-//! Text is not checked for UTF-8 here: a relay passes it through, and [`super::Assembler`] checks what is used.
+//! Text is not checked for UTF-8 here: a relay passes it through, and [`super::Assembler`] checks what is
+//! used.
 
 use core::ops::Range;
 
@@ -56,8 +57,8 @@ pub enum Item {
     Data {
         /// Its header.
         header: FrameHeader,
-        /// Where the header lies in `input`, if all of it is there: a relay may write another header over it, in front
-        /// of the payload.
+        /// Where the header lies in `input`, if all of it is there: a relay may write another header over it,
+        /// in front of the payload.
         at: Option<Range<usize>>,
     },
     /// Next piece of the data frame, never empty: a frame without payload gives none.
@@ -90,8 +91,8 @@ impl Reader {
 
     /// Decodes the next item of `input`.
     ///
-    /// Takes at least one byte unless `input` is empty, and all of it if no item comes out. Ranges in the item index
-    /// `input`. Control frames after Close are reported as before it, a second Close included.
+    /// Takes at least one byte unless `input` is empty, and all of it if no item comes out. Ranges in the
+    /// item index `input`. Control frames after Close are reported as before it, a second Close included.
     ///
     /// # Errors
     /// The peer broke RFC 6455. Every later call fails in the same way.

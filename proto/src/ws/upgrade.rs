@@ -1,14 +1,15 @@
 //! Opening handshake (RFC 6455 sections 4.1, 4.2), both roles.
 //!
-//! Answers are plain: exactly one `Connection`, one `Upgrade` and one `Sec-WebSocket-Accept`, a subprotocol only where one
-//! was chosen, never an extension. Some clients refuse anything else.
+//! Answers are plain: exactly one `Connection`, one `Upgrade` and one `Sec-WebSocket-Accept`, a subprotocol
+//! only where one was chosen, never an extension. Some clients refuse anything else.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
 use crate::http1::{Headers, RequestHead, ResponseHead, write_header};
@@ -138,7 +139,7 @@ pub fn server_offer(head: &RequestHead) -> Result<ServerOffer, UpgradeRefusal> {
         return Err(UpgradeRefusal::Version);
     }
     let key = only(headers, KEY).ok_or(UpgradeRefusal::Key)?;
-    if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
+    if LENIENT.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
         return Err(UpgradeRefusal::Key);
     }
     let protocols = headers.tokens(PROTOCOL).map(ToOwned::to_owned).collect();
@@ -162,8 +163,9 @@ pub fn write_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
 
 /// Appends an upgrade request.
 ///
-/// `host` is the `Host` header, `target` the path and query, already percent-encoded; `key` comes from [`client_key`].
-/// `extra` holds further headers, such as `Sec-WebSocket-Protocol`.
+/// `host` is the `Host` header, `target` the path and query, already percent-encoded (a blank or control
+/// character in it is left out); `key` comes from [`client_key`]. `extra` holds further headers, such as
+/// `Sec-WebSocket-Protocol`.
 pub fn write_client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &str, extra: &[(&str, &str)]) {
     out.extend_from_slice(b"GET ");
     out.extend(target.bytes().filter(|byte| *byte > b' ' && *byte != 0x7f));
@@ -179,8 +181,8 @@ pub fn write_client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &s
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reads the answer to an upgrade request with `key` (RFC 6455 section 4.1) and returns the subprotocol. Whether it was
-/// offered is for the caller to check.
+/// Reads the answer to an upgrade request with `key` (RFC 6455 section 4.1) and returns the subprotocol.
+/// Whether it was offered is for the caller to check.
 ///
 /// # Errors
 /// The server refused, or its answer does not open a WebSocket.
@@ -215,6 +217,11 @@ fn only<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
     all.next().filter(|_| all.next().is_none())
 }
 
+/// Takes a last character with bits that belong to no byte, as clients that draw the key's letters send it.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 const UPGRADE: &str = "Upgrade";
 const CONNECTION: &str = "Connection";
 const KEY: &str = "Sec-WebSocket-Key";
