@@ -1,4 +1,6 @@
-//! Failures, sorted by who is at fault, and the one table from failure to wire.
+//! What a peer did wrong, and the one table from there to the wire.
+//!
+//! What the relay refuses although the peer kept to the protocol is in [`crate::hybrid::status`].
 
 use crate::ws::CloseCode;
 

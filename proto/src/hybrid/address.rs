@@ -30,7 +30,8 @@ pub enum Action {
 /// A request target on `/$hc/`, taken apart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HcTarget {
-    /// Decoded path without `$hc` and without leading or trailing `/`. May end with a suffix after the entity.
+    /// Decoded path without `$hc` and without leading or trailing `/`. May end with a suffix after the
+    /// entity.
     pub path: String,
     /// The same as sent, after `/$hc/`, for the address of the rendezvous.
     pub raw_path: String,
@@ -198,8 +199,8 @@ impl Params {
             } else if params.id.is_some()
                 && let Some((name, value)) = part.split_once('=')
             {
-                // The plain spelling counts only behind the id: a listener appends it there, while what stands before it
-                // is the sender's own query, which may well hold a `statusCode`.
+                // The plain spelling counts only behind the id: a listener appends it there, while what
+                // stands before it is the sender's own query, which may well hold a `statusCode`.
                 params.on_plain(name, value)?;
             }
         }

@@ -1,7 +1,7 @@
 //! From the path of a request to the hybrid connection registered for it.
 //!
-//! A sender may append a suffix to the entity's path, so the longest registered entity that is a prefix of the path on a
-//! segment boundary is meant. Letter case does not count.
+//! A sender may append a suffix to the entity's path, so the longest registered entity that is a prefix of
+//! the path on a segment boundary is meant. Letter case does not count.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -16,10 +16,11 @@ pub fn entity_key(path: &str) -> String {
         .collect()
 }
 
-/// Longest entity of `map` that is a prefix of `path`, its value, and the suffix (letter case kept, no leading `/`, empty
-/// if there is none). Keys must come from [`entity_key`].
+/// Longest entity of `map` that is a prefix of `path`, its value, and the suffix (letter case kept, no
+/// leading `/`, empty if there is none). Keys must come from [`entity_key`].
 ///
-/// Only prefixes up to [`ENTITY_PATH_MAX`] bytes are tried, which bounds the work that a path of many segments can cause.
+/// Only prefixes up to [`ENTITY_PATH_MAX`] bytes are tried, which bounds the work that a path of many
+/// segments can cause.
 pub fn match_entity<'m, 'p, V>(
     map: &'m BTreeMap<String, V>,
     path: &'p str,

@@ -29,7 +29,8 @@ pub(super) fn flag(object: &Map<String, Value>, key: &str) -> bool {
     }
 }
 
-/// A header object, in the order of the message. Lists are joined with `", "`, null and nested objects are left out.
+/// A header object, in the order of the message. Lists are joined with `", "`, null and nested objects are
+/// left out.
 pub(super) fn headers(object: &Map<String, Value>, key: &str) -> Vec<(String, String)> {
     let Some(Value::Object(headers)) = object.get(key) else {
         return Vec::new();

@@ -1,7 +1,7 @@
 //! Liveness and token expiry of one control channel, on the relay's side.
 //!
-//! One call of `on_*` at a time, then [`Listener::poll`] until it answers [`ListenerOutput::Idle`]. Time never goes
-//! backwards; the wall clock may jump, and is looked at again at every poll.
+//! One call of `on_*` at a time, then [`Listener::poll`] until it answers [`ListenerOutput::Idle`]. Time
+//! never goes backwards; the wall clock may jump, and is looked at again at every poll.
 
 use core::time::Duration;
 
@@ -81,7 +81,8 @@ impl Listener {
     /// A renewal came whose token was verified and expires at `expiry`.
     ///
     /// # Errors
-    /// [`RenewRefused`] if the token has less than [`RENEWED_TOKEN_LIFE_MIN`] left; the old expiry then still stands.
+    /// [`RenewRefused`] if the token has less than [`RENEWED_TOKEN_LIFE_MIN`] left; the old expiry then still
+    /// stands.
     pub fn on_renew(&mut self, expiry: UnixTime, unix: UnixTime) -> Result<(), RenewRefused> {
         if expiry < unix.after(RENEWED_TOKEN_LIFE_MIN) {
             return Err(RenewRefused { at: expiry });

@@ -1,9 +1,9 @@
 //! The JSON texts of a control channel.
 //!
-//! The relay sends `accept` and `request`, a listener sends `renewToken` and `response`. What the relay writes holds every
-//! member that some client insists on. What is read is read leniently: members in any order, unknown ones ignored, numbers
-//! for texts. A text of n bytes costs a small multiple of n while it is parsed; the caller bounds n
-//! ([`crate::limits::CONTROL_MESSAGE_MAX`]).
+//! The relay sends `accept` and `request`, a listener sends `renewToken` and `response`. What the relay
+//! writes holds every member that some client insists on. What is read is read leniently: members in any
+//! order, unknown ones ignored, numbers for texts. A text of n bytes costs a small multiple of n while it is
+//! parsed; the caller bounds n ([`crate::limits::CONTROL_MESSAGE_MAX`]).
 
 use alloc::{
     string::{String, ToString},
@@ -35,8 +35,8 @@ pub struct Accept {
 impl Accept {
     /// The message. Repeated headers are joined with `", "`; `ServiceBusAuthorization` is left out.
     ///
-    /// Clients read at most [`crate::limits::CONTROL_MESSAGE_MAX`] bytes: a longer result must not be sent, the sender's
-    /// head was too long.
+    /// Clients read at most [`crate::limits::CONTROL_MESSAGE_MAX`] bytes: a longer result must not be sent,
+    /// the sender's head was too long.
     #[must_use]
     pub fn to_json(&self) -> String {
         let passed_on = self
@@ -169,7 +169,8 @@ pub fn parse_to_listener(text: &str) -> Result<ToListener, MessageError> {
 /// Parses a text from a listener.
 ///
 /// # Errors
-/// [`MessageError`]; the relay ignores such a text and logs the error, since published samples send other texts.
+/// [`MessageError`]; the relay ignores such a text and logs the error, since published samples send other
+/// texts.
 pub fn parse_from_listener(text: &str) -> Result<FromListener, MessageError> {
     let message = parse_object(text)?;
     if let Some(Value::Object(renew)) = message.get("renewToken") {

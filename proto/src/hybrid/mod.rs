@@ -3,12 +3,13 @@
 //! * [`address`]: `/$hc/{path}?sb-hc-…` request targets, both directions, and the byte-exact query filter.
 //! * [`entity`]: from a path to the hybrid connection that is registered for it.
 //! * [`message`]: the JSON texts of the control channel.
-//! * [`status`]: one table from a refusal to status and reason phrase, and from an end of a control channel to a close code.
+//! * [`status`]: one table from a refusal to status and reason phrase, and from an end of a control channel
+//!   to a close code.
 //! * [`listener`]: liveness and token expiry of one control channel, relay side.
 //! * [`rendezvous`]: one pending rendezvous, and the identifiers that name it.
 //!
-//! Invariants: tokens and rendezvous ids never appear in `Debug` or `Display` output; no text that is built here holds a
-//! control character of a peer.
+//! Invariants: tokens and rendezvous ids never appear in `Debug` or `Display` output; no text that is built
+//! here holds a control character of a peer.
 
 pub mod address;
 pub mod entity;

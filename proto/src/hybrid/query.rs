@@ -6,8 +6,9 @@ use percent_encoding::percent_decode_str;
 
 /// Removes the relay's own parameters from `query` (the text after `?`).
 ///
-/// Exactly the parameters whose name starts with `sb-hc-` in any letter case *and* which hold a `=` go. Order, duplicates,
-/// empty parameters and bytes of the rest stay. `None`: nothing is left, so the forwarded target has no `?`.
+/// Exactly the parameters whose name starts with `sb-hc-` in any letter case *and* which hold a `=` go.
+/// Order, duplicates, empty parameters and bytes of the rest stay. `None`: nothing is left, so the forwarded
+/// target has no `?`.
 #[must_use]
 pub fn filter_query(query: &str) -> Option<String> {
     let mut kept = String::with_capacity(query.len());
@@ -75,7 +76,8 @@ mod tests {
             ("%20", Some("%20")),
             ("%2f%3a%3d%26", Some("%2f%3a%3d%26")),
             ("key='value'", Some("key='value'")),
-            // Rows whose blanks, quotes and letters the .NET client has escaped or trimmed before they are on the wire.
+            // Rows whose blanks, quotes and letters the .NET client has escaped or trimmed before they are on
+            // the wire.
             ("", None),
             (
                 "%20Key%20=%20%20Value%20With%20Space",

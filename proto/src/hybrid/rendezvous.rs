@@ -5,7 +5,8 @@
 //! Waiting    Joined            Rejected          TimedOut                Abandoned
 //! the rest   -                 -                 -                       -
 //! ```
-//! `-`: the transition does not exist; an arriving listener gets [`super::Refusal::BadRendezvous`]. So an address works once.
+//! `-`: the transition does not exist; an arriving listener gets [`super::Refusal::BadRendezvous`]. So an
+//! address works once.
 
 use alloc::{format, string::String};
 use core::fmt::Write;
@@ -50,8 +51,8 @@ impl Rendezvous {
         Self::Waiting { deadline }
     }
 
-    /// The state after `event`, or `None` if it is not possible (any more). A `Tick` before the deadline changes nothing;
-    /// whatever comes at the deadline or later finds the rendezvous timed out.
+    /// The state after `event`, or `None` if it is not possible (any more). A `Tick` before the deadline
+    /// changes nothing; whatever comes at the deadline or later finds the rendezvous timed out.
     #[must_use]
     pub const fn next(self, event: RendezvousEvent, now: Now) -> Option<Self> {
         let Self::Waiting { deadline } = self else {
@@ -91,8 +92,9 @@ pub fn guid(random: [u8; 16]) -> String {
     text
 }
 
-/// Id of a rendezvous: `{guid}_{nonce}_G0`. Clients insist on the GUID in front and cut ids at the first `_`, so the GUID
-/// is the tracking id and may be logged, while the nonce makes the address unguessable and may not.
+/// Id of a rendezvous: `{guid}_{nonce}_G0`. Clients insist on the GUID in front and cut ids at the first `_`,
+/// so the GUID is the tracking id and may be logged, while the nonce makes the address unguessable and may
+/// not.
 #[must_use]
 pub fn rendezvous_id(guid_random: [u8; 16], nonce: [u8; 16]) -> String {
     let mut id = format!("{}_", guid(guid_random));
@@ -114,7 +116,8 @@ pub fn is_rendezvous_id(id: &str) -> bool {
     guid && nonce && hop
 }
 
-/// The GUID in front of a tracking or rendezvous id: the part that may be logged. `None`: the id starts with none.
+/// The GUID in front of a tracking or rendezvous id: the part that may be logged. `None`: the id starts with
+/// none.
 #[must_use]
 pub fn tracking_guid(id: &str) -> Option<&str> {
     let guid = id.split('_').next()?;
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(tracking_guid("01010101-0101-4101-8101-01010101010ø"), None);
     }
 
-    fn name(state: Option<Rendezvous>) -> std::string::String {
+    fn name(state: Option<Rendezvous>) -> String {
         match state {
             None => "-".to_string(),
             Some(Rendezvous::Waiting { .. }) => "Waiting".to_string(),

@@ -1,4 +1,5 @@
-//! One table from a refusal to status and reason phrase, and one from the end of a control channel to a close code.
+//! One table from a refusal to status and reason phrase, and one from the end of a control channel to a close
+//! code.
 //!
 //! Clients read errors from the reason phrase, so the text stands there, with tracking id, path and time.
 
@@ -166,8 +167,8 @@ impl From<AuthError> for Refusal {
 
 /// Reason phrase of a refusal: printable, on one line, at most [`REASON_PHRASE_MAX`] bytes.
 ///
-/// A listener's own text stands alone, exactly as given but for control characters; every other text is followed by
-/// `tracking`.
+/// A listener's own text stands alone, exactly as given but for control characters; every other text is
+/// followed by `tracking`.
 #[must_use]
 pub fn reason_phrase(refusal: &Refusal, tracking: &Tracking<'_>) -> String {
     match refusal {

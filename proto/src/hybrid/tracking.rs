@@ -2,12 +2,16 @@
 
 use core::fmt::{self, Write};
 
-use crate::time::UnixTime;
+use crate::{
+    limits::{TRACKING_ID_MAX, TRACKING_NAMESPACE_MAX, TRACKING_PATH_MAX},
+    time::UnixTime,
+};
 
 /// What a refusal is about, for the person who reads the text on the other side.
 #[derive(Debug, Clone, Copy)]
 pub struct Tracking<'a> {
-    /// Tracking id of the connection; the part after a GUID is the relay's own suffix. Never a rendezvous ticket.
+    /// Tracking id of the connection; the part after a GUID is the relay's own suffix. Never a rendezvous
+    /// ticket.
     pub id: &'a str,
     /// Namespace: the host the peer asked for.
     pub namespace: &'a str,
@@ -20,11 +24,11 @@ pub struct Tracking<'a> {
 impl fmt::Display for Tracking<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TrackingId:")?;
-        visible(f, self.id, ID_MAX)?;
+        visible(f, self.id, TRACKING_ID_MAX)?;
         f.write_str(", SystemTracker:sb://")?;
-        visible(f, self.namespace, NAMESPACE_MAX)?;
+        visible(f, self.namespace, TRACKING_NAMESPACE_MAX)?;
         f.write_char('/')?;
-        visible(f, self.path, PATH_MAX)?;
+        visible(f, self.path, TRACKING_PATH_MAX)?;
         write!(f, ", Timestamp:{}", Timestamp(self.at))
     }
 }
@@ -55,8 +59,8 @@ fn visible(f: &mut fmt::Formatter<'_>, text: &str, max: usize) -> fmt::Result {
 
 /// Year, month and day of a day number since 1970-01-01, in the proleptic Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day is the last day of a year, and in eras of 400 years, which all have
-/// 146,097 days.
+/// Years are counted from March, so that the leap day is the last day of a year, and in eras of 400 years,
+/// which all have 146,097 days.
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468; // 0000-03-01 is day 0
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -71,13 +75,6 @@ const fn civil_from_days(days: u64) -> (u64, u64, u64) {
 
 /// 9999-12-31T23:59:59; later times are written as this one.
 const END_OF_YEAR_9999: u64 = 253_402_300_799;
-/// Longest part of an id that is repeated, characters.
-const ID_MAX: usize = 64;
-/// Longest host name (RFC 1035 section 2.3.4) with a port, characters.
-const NAMESPACE_MAX: usize = 261;
-/// Longest part of a path that is repeated, characters: with the parts above it leaves room for the text in
-/// [`crate::limits::REASON_PHRASE_MAX`].
-const PATH_MAX: usize = 400;
 
 #[cfg(test)]
 mod tests {

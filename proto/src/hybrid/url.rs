@@ -1,4 +1,5 @@
-//! Addresses that are built or followed: the rendezvous address of `accept`, and what a bridge asks a relay for.
+//! Addresses that are built or followed: the rendezvous address of `accept`, and what a bridge asks a relay
+//! for.
 
 use alloc::{format, string::String, string::ToString};
 use core::{fmt, net::Ipv6Addr};
@@ -42,8 +43,8 @@ impl fmt::Debug for RelayUrl {
     }
 }
 
-/// Parses a WebSocket address. A fragment is dropped; blanks, control characters and non-ASCII in the target are escaped,
-/// so that a request line built from it is always well formed.
+/// Parses a WebSocket address. A fragment is dropped; blanks, control characters and non-ASCII in the target
+/// are escaped, so that a request line built from it is always well formed.
 ///
 /// # Errors
 /// [`AddressError`]: `BadScheme`, `BadHost` or `BadPort`.
@@ -80,7 +81,7 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Ad
         let (host, port) = authority
             .split_once(':')
             .map_or((authority, None), |(host, port)| (host, Some(port)));
-        let usable = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b) || !b.is_ascii();
+        let usable = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         if host.is_empty() || !host.bytes().all(usable) {
             return Err(AddressError::BadHost);
         }
@@ -90,7 +91,8 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Ad
     Ok((host, port))
 }
 
-/// Address of a rendezvous: `wss://{authority}/$hc/{raw_path}?[{forward_query}&]sb-hc-action=accept&sb-hc-id={id}`.
+/// Address of a rendezvous:
+/// `wss://{authority}/$hc/{raw_path}?[{forward_query}&]sb-hc-action=accept&sb-hc-id={id}`.
 ///
 /// `raw_path` and `forward_query` are the sender's bytes ([`super::HcTarget`]).
 #[must_use]
@@ -149,3 +151,104 @@ pub(crate) const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 const NOT_IN_PATH: &AsciiSet = &NOT_UNRESERVED.remove(b'/');
 /// What would break a request line; everything else of an address is the relay's business.
 const NOT_IN_TARGET: &AsciiSet = &CONTROLS.add(b' ');
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn rendezvous_addresses_keep_the_senders_bytes() {
+        assert_eq!(
+            accept_address(true, "node1.example:443", "A%2fb/x", "a=%2f&&", ID),
+            format!("wss://node1.example:443/$hc/A%2fb/x?a=%2f&&&sb-hc-action=accept&sb-hc-id={ID}")
+        );
+        assert_eq!(
+            accept_address(false, "[::1]:80", "a2", "", "x y"),
+            "ws://[::1]:80/$hc/a2?sb-hc-action=accept&sb-hc-id=x%20y"
+        );
+    }
+
+    #[test]
+    fn bridges_escape_what_they_ask_for() {
+        assert_eq!(
+            listen_target("a2", ID),
+            format!("/$hc/a2?sb-hc-action=listen&sb-hc-id={ID}")
+        );
+        assert_eq!(
+            connect_target("/dir/my path?/ø/", ""),
+            "/$hc/dir/my%20path%3F/%C3%B8?sb-hc-action=connect"
+        );
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let table = [
+            ("wss://h/$hc/a?x=1", true, "h", 443, "/$hc/a?x=1", "h:443"),
+            ("WS://h:81", false, "h", 81, "/", "h:81"),
+            ("ws://h?x", false, "h", 80, "/?x", "h:80"),
+            ("wss://h:/p#frag", true, "h", 443, "/p", "h:443"),
+            ("wss://[::1]:8443/a", true, "::1", 8443, "/a", "[::1]:8443"),
+            (
+                "wss://[fe80::2]/a b\r\nX: y",
+                true,
+                "fe80::2",
+                443,
+                "/a%20b%0D%0AX:%20y",
+                "[fe80::2]:443",
+            ),
+            (
+                "wss://127.0.0.1:1/ø",
+                true,
+                "127.0.0.1",
+                1,
+                "/%C3%B8",
+                "127.0.0.1:1",
+            ),
+        ];
+        for (text, secure, host, port, target, authority) in table {
+            let url = parse_ws_url(text).expect(text);
+            assert_eq!(
+                (url.secure, url.host.as_str(), url.port),
+                (secure, host, port),
+                "{text}"
+            );
+            assert_eq!(
+                (url.target.as_str(), url.authority().as_str()),
+                (target, authority),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn unusable_addresses_say_what_is_wrong() {
+        let table = [
+            ("http://h/", AddressError::BadScheme),
+            ("h/a", AddressError::BadScheme),
+            ("wss:///a", AddressError::BadHost),
+            ("wss://user@h/", AddressError::BadHost),
+            ("wss://[::1/", AddressError::BadHost),
+            ("wss://[::1]x/", AddressError::BadHost),
+            ("wss://[h]/", AddressError::BadHost),
+            ("wss://h h/", AddressError::BadHost),
+            ("wss://h\r\n/", AddressError::BadHost),
+            ("wss://h:0/", AddressError::BadPort),
+            ("wss://h:65536/", AddressError::BadPort),
+            ("wss://h:+1/", AddressError::BadPort),
+            ("wss://h:1:2/", AddressError::BadPort),
+        ];
+        for (text, error) in table {
+            assert_eq!(parse_ws_url(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_has_no_ticket() {
+        let url = parse_ws_url("wss://h/$hc/a?sb-hc-id=ticket").expect("valid");
+        assert!(!format!("{url:?}").contains("ticket"));
+    }
+
+    const ID: &str = "01010101-0101-4101-8101-010101010101_abababababababababababababababab_G0";
+}

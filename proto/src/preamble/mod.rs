@@ -8,8 +8,8 @@
 //!                    00 00 FF              the port is a stream port, datagrams were asked
 //!                    (close)               no such port
 //! ```
-//! Both directions are byte streams: message boundaries mean nothing, and payload may follow at once. The bytes are those
-//! of azbridge.
+//! Both directions are byte streams: message boundaries mean nothing, and payload may follow at once. The
+//! bytes are those of azbridge.
 
 mod reply;
 mod request;

@@ -60,8 +60,8 @@ impl ReplyReader {
         Self::default()
     }
 
-    /// Takes bytes; says how many of them belong to the answer, and the answer once it is complete. The bytes behind it
-    /// are payload. After an answer the reader is used up and must not be fed again.
+    /// Takes bytes; says how many of them belong to the answer, and the answer once it is complete. The bytes
+    /// behind it are payload. After an answer the reader is used up and must not be fed again.
     pub fn feed(&mut self, input: &[u8]) -> (usize, Option<Result<Reply, BadReply>>) {
         let free = self.bytes.get_mut(self.filled..).unwrap_or_default();
         let taken = free.len().min(input.len());

@@ -61,8 +61,9 @@ impl RequestReader {
         Self::default()
     }
 
-    /// Takes bytes; says how many of them belong to the request, and the request once it is complete. The bytes behind it
-    /// are payload. After a request or a fault the reader is used up and must not be fed again.
+    /// Takes bytes; says how many of them belong to the request, and the request once it is complete. The
+    /// bytes behind it are payload. After a request or a fault the reader is used up and must not be fed
+    /// again.
     ///
     /// # Errors
     /// [`PreambleFault::Version`], as soon as the third byte is there.

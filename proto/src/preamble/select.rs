@@ -2,8 +2,9 @@
 
 /// Index of the binding that `wanted` selects.
 ///
-/// If there is exactly one binding and `wanted` reads as a 32-bit integer, that one is meant whatever its name, as in
-/// azbridge, where it lets a local side use another number than the remote one. Otherwise the names must be equal.
+/// If there is exactly one binding and `wanted` reads as a 32-bit integer, that one is meant whatever its
+/// name, as in azbridge, where it lets a local side use another number than the remote one. Otherwise the
+/// names must be equal.
 #[must_use]
 pub fn select<'a>(names: impl Iterator<Item = &'a str>, wanted: &str) -> Option<usize> {
     let mut names = names.peekable();

@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 use super::key::Key;
 use crate::{
     hybrid::{Token, split_authority},
-    limits::{KEY_MAX, TOKEN_MAX},
+    limits::{CONNECTION_FIELD_MAX, KEY_MAX, TOKEN_MAX},
 };
 
 /// A connection string, taken apart. `Debug` shows no secret.
@@ -39,8 +39,8 @@ pub enum ConnectionStringError {
     BadEndpoint,
     /// A part without `=`; its position, from 1.
     NotAPair(usize),
-    /// A part whose name is not known; its position, from 1. The name is not repeated: in a mangled string it may be a
-    /// piece of the key.
+    /// A part whose name is not known; its position, from 1. The name is not repeated: in a mangled string it
+    /// may be a piece of the key.
     UnknownKey(usize),
     /// A field is there twice.
     Repeated(&'static str),
@@ -57,14 +57,30 @@ pub enum ConnectionStringError {
 }
 
 impl ConnectionString {
-    /// Parses a connection string: names in any letter case, each part split at its first `=`, empty parts ignored.
+    /// The connection string of a rule for every hybrid connection of a relay.
+    #[must_use]
+    pub fn of_rule(host: &str, port: Option<u16>, key_name: &str, key: Key) -> Self {
+        Self {
+            endpoint_host: host.to_string(),
+            endpoint_port: port,
+            entity_path: None,
+            key_name: Some(key_name.to_string()),
+            key: Some(key),
+            signature: None,
+            operation_timeout_s: None,
+            managed_identity: false,
+        }
+    }
+
+    /// Parses a connection string: names in any letter case, each part split at its first `=`, empty parts
+    /// ignored.
     ///
     /// # Errors
     /// [`ConnectionStringError`], which is safe to print.
     pub fn parse(text: &str) -> Result<Self, ConnectionStringError> {
         let fields = Fields::collect(text)?;
         let endpoint = fields
-            .text(Field::Endpoint, TEXT_MAX)?
+            .text(Field::Endpoint, CONNECTION_FIELD_MAX)?
             .ok_or(ConnectionStringError::NoEndpoint)?;
         let (endpoint_host, endpoint_port) = parse_endpoint(endpoint)?;
         let key_name = fields.text(Field::SharedAccessKeyName, KEY_MAX)?;
@@ -80,25 +96,26 @@ impl ConnectionString {
             endpoint_host,
             endpoint_port,
             entity_path: fields
-                .text(Field::EntityPath, TEXT_MAX)?
+                .text(Field::EntityPath, CONNECTION_FIELD_MAX)?
                 .map(entity_path)
                 .transpose()?,
             key_name: key_name.map(ToString::to_string),
             key: key.map(Key::new),
             signature: signature.map(Token::new),
             operation_timeout_s: fields
-                .text(Field::OperationTimeout, TEXT_MAX)?
+                .text(Field::OperationTimeout, CONNECTION_FIELD_MAX)?
                 .map(timeout)
                 .transpose()?,
             managed_identity: fields
-                .text(Field::Authentication, TEXT_MAX)?
+                .text(Field::Authentication, CONNECTION_FIELD_MAX)?
                 .map(authentication)
                 .transpose()?
                 == Some(()),
         })
     }
 
-    /// The whole connection string with its secrets, for a file that only its owner may read. Never for a log.
+    /// The whole connection string with its secrets, for a file that only its owner may read. Never for a
+    /// log.
     #[must_use]
     pub fn dangerous_text(&self) -> String {
         let mut text = String::new();
@@ -291,10 +308,8 @@ fn authentication(text: &str) -> Result<(), ConnectionStringError> {
 
 /// The only kind of authentication besides keys and tokens.
 const MANAGED_IDENTITY: &str = "Managed Identity";
-/// Longest endpoint or path, bytes.
-const TEXT_MAX: usize = 1024;
-/// Bound on the days of a time span.
-const DAYS_MAX: u64 = 10_000_000;
+/// First number of days that a .NET time span cannot hold.
+const DAYS_MAX: u64 = 10_675_200;
 
 #[cfg(test)]
 mod tests;

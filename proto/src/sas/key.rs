@@ -40,10 +40,9 @@ impl Key {
     }
 
     fn mac(&self, raw_resource: &str, raw_expiry: &str) -> Hmac<Sha256> {
-        // A block-sized key takes every length: HMAC hashes what is longer.
-        let mut mac = match Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes keys of any length"),
+        // Keys longer than a block are hashed first (RFC 2104 section 2), so no length is refused.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) else {
+            unreachable!("HMAC takes keys of any length")
         };
         mac.update(raw_resource.as_bytes());
         mac.update(b"\n");

@@ -1,8 +1,8 @@
 //! Loose comparison of a token's resource with what a peer asks for.
 //!
-//! Clients differ in scheme, port, letter case, trailing slash and escaping of the same resource, and some sign for the
-//! whole namespace. So: without scheme and port and in lower case, the resource must name the host, and its path must be a
-//! prefix of the entity's on a segment boundary.
+//! Clients differ in scheme, port, letter case, trailing slash and escaping of the same resource, and some
+//! sign for the whole namespace. So: without scheme and port and in lower case, the resource must name the
+//! host, and its path must be a prefix of the entity's on a segment boundary.
 
 use alloc::{borrow::Cow, string::String};
 
@@ -15,7 +15,8 @@ pub(super) fn covers(raw_resource: &str, host: &str, entity: &str) -> bool {
     let Some(once) = decode(&raw) else {
         return false;
     };
-    // Clients that take the resource from an address object sign its escaped form, so it is escaped twice in the token.
+    // Clients that take the resource from an address object sign its escaped form, so it is escaped twice in
+    // the token.
     is_prefix(&once, host, entity) || decode(&once).is_some_and(|twice| is_prefix(&twice, host, entity))
 }
 

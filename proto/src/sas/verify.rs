@@ -55,9 +55,10 @@ pub enum AuthError {
 
 /// Decides about a token.
 ///
-/// `host` is what the peer asked for (`Host` header; port and letter case do not count), `entity` the decoded path,
-/// suffix included. `rules` come in order of precedence: the entity's, then the namespace's. Rules of one name are all
-/// tried, primary key before secondary. Nothing but "bad signature" is told to a peer that cannot sign.
+/// `host` is what the peer asked for (`Host` header; port and letter case do not count), `entity` the decoded
+/// path, suffix included. `rules` come in order of precedence: the entity's, then the namespace's. Rules of
+/// one name are all tried, primary key before secondary. Nothing but "bad signature" is told to a peer that
+/// cannot sign.
 ///
 /// # Errors
 /// [`AuthError`]; never `Missing` or `Malformed`.
@@ -84,7 +85,8 @@ pub fn verify<'r>(
 }
 
 impl AuthError {
-    /// What the peer is told; [`AuthError::Expired`] is completed with the time where it is known how to print one.
+    /// What the peer is told; [`AuthError::Expired`] is completed with the time where it is known how to
+    /// print one.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
