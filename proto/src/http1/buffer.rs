@@ -1,13 +1,15 @@
 //! Collects bytes until a head is whole, looking at each byte once.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::Violation;
 
 /// Bytes of a connection that has not sent its whole head yet.
 ///
 /// Invariant: `line <= seen <= bytes.len()`; nothing before `seen` ends the head.
-#[derive(Debug)]
+///
+/// The bytes may hold a token, so `Debug` does not show them.
 pub struct HeadBuffer {
     limit: usize,
     bytes: Vec<u8>,
@@ -91,6 +93,14 @@ impl HeadBuffer {
     }
 }
 
+impl fmt::Debug for HeadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("HeadBuffer");
+        shown.field("limit", &self.limit).field("len", &self.bytes.len());
+        shown.field("head_len", &self.head_len).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::HeadBuffer;
@@ -110,6 +120,7 @@ mod tests {
         for cut in 0..HEAD.len() {
             let mut buffer = HeadBuffer::new(HEAD.len());
             assert_eq!(buffer.extend(&HEAD[..cut]), Ok(None), "cut at {cut}");
+            assert_eq!(buffer.seen, cut, "no byte is looked at twice");
             assert_eq!(buffer.extend(&HEAD[cut..]), Ok(Some(HEAD.len())), "cut at {cut}");
         }
         let mut buffer = HeadBuffer::new(HEAD.len());

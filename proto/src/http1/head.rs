@@ -2,13 +2,14 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use core::fmt;
 
 use super::headers::{Header, Headers};
 use crate::limits::{HEAD_MAX, HEADERS_MAX};
 use crate::{Parsed, Violation};
 
-/// The head of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The head of a request. The query may hold a token, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// Method, in its own letter case.
     pub method: String,
@@ -83,6 +84,18 @@ impl ResponseHead {
             headers: owned(response.headers),
         };
         Ok(Parsed::Done(head, len))
+    }
+}
+
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let mut shown = f.debug_struct("RequestHead");
+        shown.field("method", &self.method).field("path", &path);
+        shown
+            .field("minor_version", &self.minor_version)
+            .field("headers", &self.headers);
+        shown.finish()
     }
 }
 

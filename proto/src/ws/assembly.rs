@@ -5,12 +5,13 @@
 //! fragments is not limited; messages of many thousand one-byte fragments are normal.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::header::{FrameHeader, OpCode};
 use crate::Violation;
 
-/// A whole message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A whole message. Its bytes may hold a token, so `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Bytes; otherwise text.
     pub binary: bool,
@@ -19,7 +20,6 @@ pub struct Message {
 }
 
 /// Collects messages. Feed it the `Data` and `Payload` items of a [`super::Reader`].
-#[derive(Debug)]
 pub struct Assembler {
     limit: usize,
     bytes: Vec<u8>,
@@ -123,6 +123,28 @@ impl Assembler {
     }
 }
 
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { binary, bytes } = self;
+        f.debug_struct("Message")
+            .field("binary", binary)
+            .field("len", &bytes.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, bytes, state } = self;
+        let mut shown = f.debug_struct("Assembler");
+        shown
+            .field("limit", limit)
+            .field("len", &bytes.len())
+            .field("state", state)
+            .finish()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum State {
     Idle,
@@ -181,6 +203,16 @@ mod tests {
         assembler.on_data(&header(OpCode::Continuation, true, 0)).unwrap();
         let message = assembler.take_if_complete().unwrap();
         assert!(message.binary && message.bytes.len() == 66_560);
+    }
+
+    #[test]
+    fn a_message_that_is_not_taken_is_dropped() {
+        let mut assembler = Assembler::new(4);
+        assembler.on_data(&header(OpCode::Binary, false, 3)).unwrap();
+        assert_eq!(assembler.on_payload(b"old", true), Ok(None));
+        assembler.on_data(&header(OpCode::Continuation, true, 0)).unwrap();
+        assembler.on_data(&header(OpCode::Text, true, 3)).unwrap();
+        assert_eq!(assembler.on_payload(b"new", true), Ok(text(b"new")));
     }
 
     #[test]

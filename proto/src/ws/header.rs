@@ -85,6 +85,7 @@ impl FrameHeader {
     /// # Errors
     /// Reserved bits or opcodes, a length that is not in its shortest form or has its top bit set, a control
     /// frame that is fragmented or over 125 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Parsed<Self>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(Parsed::Need);
@@ -124,6 +125,7 @@ impl FrameHeader {
     }
 
     /// The header as bytes, its length in the shortest form. The fields are taken as they are.
+    #[inline]
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
         let mut bytes = [0; Self::MAX_LEN];
@@ -167,6 +169,7 @@ impl FrameHeader {
 }
 
 /// The length after its first seven bits, and the bytes behind it; none while bytes are missing.
+#[inline]
 fn parse_length(short: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
     let (len, rest, shortest) = match short {
         LENGTH_16 => {

@@ -18,6 +18,7 @@ use super::close::CloseFrame;
 use super::control::ControlPayload;
 use super::header::{FrameHeader, OpCode};
 use super::mask::apply_mask;
+use crate::limits::CONTROL_PAYLOAD_MAX;
 use crate::{Parsed, Violation};
 
 /// Which side of the connection we are.
@@ -251,6 +252,9 @@ enum State {
     Control(FrameHeader),
     Failed(Violation),
 }
+
+/// One buffer holds either.
+const _: () = assert!(FrameHeader::MAX_LEN <= CONTROL_PAYLOAD_MAX);
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,13 @@ fn a_request() {
 }
 
 #[test]
+fn query_and_values_are_not_shown() {
+    let head = request(b"GET /$hc/a?sb-hc-token=secret HTTP/1.1\r\nAuthorization: secret\r\n\r\n");
+    let shown = format!("{head:?}");
+    assert!(shown.contains("/$hc/a") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn a_response() {
     let head = response(b"HTTP/1.1 404 There are no listeners: x\r\nVia: 1.1 ns\r\n\r\n");
     assert_eq!(
