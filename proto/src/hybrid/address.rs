@@ -103,7 +103,8 @@ pub fn parse_hc_target(target: &str) -> Result<HcTarget, AddressError> {
 }
 
 impl HcTarget {
-    /// The reject that this target carries, if it does.
+    /// The reject that this target carries, if it does. Of meaning for [`Action::Accept`] and
+    /// [`Action::Request`] only.
     ///
     /// # Errors
     /// [`AddressError::BadStatus`] if the status is not an integer from 100 to 999.

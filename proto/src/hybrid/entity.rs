@@ -81,6 +81,19 @@ mod tests {
     }
 
     #[test]
+    fn entities_are_found_up_to_the_longest_that_may_be() {
+        let (longest, too_long) = ("a".repeat(ENTITY_PATH_MAX), "b".repeat(ENTITY_PATH_MAX + 1));
+        let map = map(&[&longest, &too_long]);
+        assert_eq!(match_entity(&map, &longest).map(|found| *found.1), Some(0));
+        assert_eq!(
+            match_entity(&map, &format!("{longest}/x")).map(|found| found.2),
+            Some("x")
+        );
+        assert_eq!(match_entity(&map, &too_long), None);
+        assert_eq!(match_entity(&map, &format!("{too_long}/x")), None);
+    }
+
+    #[test]
     fn a_path_of_very_many_segments_is_cut_off() {
         let map = map(&["a"]);
         let path = format!("a{}", "/b".repeat(30_000));

@@ -2,8 +2,9 @@
 //!
 //! The relay sends `accept` and `request`, a listener sends `renewToken` and `response`. What the relay
 //! writes holds every member that some client insists on. What is read is read leniently: members in any
-//! order, unknown ones ignored, numbers for texts. A text of n bytes costs a small multiple of n while it is
-//! parsed; the caller bounds n ([`crate::limits::CONTROL_MESSAGE_MAX`]).
+//! order, unknown ones ignored, numbers for texts. A text of n bytes costs up to about 100 n while it is
+//! parsed (`[0,0,…` is the worst), and is freed before the call returns; the caller bounds n
+//! ([`crate::limits::CONTROL_MESSAGE_MAX`]).
 
 use alloc::{
     string::{String, ToString},

@@ -104,6 +104,13 @@ fn a_reject_needs_a_three_digit_status() {
         let parsed = parse_hc_target(&target).expect(status);
         assert_eq!(parsed.rejection(), Err(AddressError::BadStatus), "{status}");
     }
+    for status in [100, 999] {
+        let parsed = parse_hc_target(&format!("/$hc/a?sb-hc-id=x&statusCode={status}")).expect("valid");
+        let found = parsed
+            .rejection()
+            .map(|found| found.map(|rejection| rejection.status));
+        assert_eq!(found, Ok(Some(status)));
+    }
     let parsed = parse_hc_target("/$hc/a?sb-hc-id=x&statusDescription=only").expect("valid");
     assert_eq!(parsed.rejection(), Ok(None));
 }

@@ -69,6 +69,10 @@ fn raw_resource_is_what_is_verified_in_every_spelling() {
         let spellings = [
             format!("SharedAccessSignature sr={raw_resource}&sig={escaped}&se=1700003600&skn=root"),
             format!("SharedAccessSignature sr={raw_resource}&sig={signature}&se=1700003600&skn=root"),
+            format!(
+                "SharedAccessSignature sr={raw_resource}&sig={}&se=1700003600&skn=root",
+                signature.replace('+', " ")
+            ),
             format!("sharedaccesssignature  SKN=root&Se=1700003600&SIG={escaped}&Sr={raw_resource}"),
             format!(
                 " SharedAccessSignature se=1700003600&skn=r%6fot&x=y&sr={raw_resource}&sig={}",
