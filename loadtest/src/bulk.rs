@@ -21,9 +21,20 @@ pub(crate) async fn run(options: &Bulk) -> io::Result<()> {
     let tasks: Vec<_> = (0..options.streams)
         .map(|_| monoio::spawn(transfer(options.direction, options.to, each, Rc::clone(&pattern))))
         .collect();
-    for task in tasks {
-        task.await?;
-    }
+    let all = async {
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    };
+    monoio::time::timeout(options.limit, all)
+        .await
+        .unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the streams did not end in time",
+            ))
+        })?;
     let seconds = start.elapsed().as_secs_f64();
     let after = Snapshot::take(&options.watched.pids);
     let gigabytes = (each * u64::from(options.streams)) as f64 / GIGABYTE;

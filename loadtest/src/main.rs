@@ -90,6 +90,9 @@ struct Bulk {
     /// Gigabytes (10^9 bytes) over all streams.
     #[arg(long, default_value_t = 1.0)]
     gigabytes: f64,
+    /// Longest time for all of it, seconds.
+    #[arg(long, default_value = "300", value_parser = seconds)]
+    limit: Duration,
     #[command(flatten)]
     watched: Watched,
 }
