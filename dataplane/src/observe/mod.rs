@@ -1,1 +1,8 @@
-//! Placeholder of a module under construction.
+//! What operators see: log lines, counters and their text for Prometheus.
+
+pub mod counters;
+pub mod log;
+mod log_file;
+pub mod metrics;
+
+pub use counters::{Counter, Counters, ShardStats};

@@ -96,7 +96,9 @@ impl Refusal {
         }
     }
 
-    fn text(&self) -> String {
+    /// What was wrong, and what to do where the caller can do something.
+    #[must_use]
+    pub fn text(&self) -> String {
         match self {
             Self::EndpointDoesNotExist => "Endpoint does not exist.",
             Self::NoListeners => "There are no listeners connected for the endpoint.",

@@ -117,6 +117,12 @@ impl Reader {
         self.in_message || !self.held.is_empty() || !matches!(self.state, State::Header)
     }
 
+    /// Whether the payload of a data frame is incomplete, so that nothing may be put in here where frames are passed on.
+    #[must_use]
+    pub const fn is_mid_frame(&self) -> bool {
+        matches!(self.state, State::Payload { .. })
+    }
+
     /// Whether the peer's Close arrived.
     #[must_use]
     pub const fn is_closed(&self) -> bool {

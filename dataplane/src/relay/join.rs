@@ -1,0 +1,303 @@
+//! Two WebSockets joined: frames go across with their type, boundaries and fragments.
+//!
+//! # Without copies
+//! A client's frame is masked, ours is not, so the header that goes out is four bytes shorter than the one that came in:
+//! it is written over the end of the old one, directly in front of the payload, which is unmasked where it lies. What goes
+//! out is a range of the buffer that the kernel filled.
+//!
+//! # Invariants
+//! * Frames of our own (pong, ping) enter a direction only between two frames of the other end.
+//! * A Close goes across like data, and ends its direction only. When both directions have ended, both connections are
+//!   finished. An end without Close is carried across as an end without Close.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use viaduct_proto::Violation;
+use viaduct_proto::ws::{
+    CloseFrame, FrameHeader, Item, Reader, Side, encode_close, encode_empty_close, encode_ping, encode_pong,
+};
+
+use super::{Relay, Role, timer};
+use crate::buf::{Chunk, Lease};
+use crate::timer::TimerKey;
+use crate::wire::{WireError, WireEvent, WireId, Wires};
+
+/// How long an end may take to close once nobody is there to hear it.
+const ORPHAN: Duration = Duration::from_secs(10);
+
+/// One end of a stream.
+#[derive(Debug)]
+pub(super) struct Joined {
+    other: WireId,
+    reader: Reader,
+    /// What this end has said and heard.
+    state: State,
+    /// A pong or ping for this end that waits until the other end's frame is complete.
+    held: Option<Chunk>,
+    /// Something came from this end since its last look by the timer.
+    active: bool,
+    timer: Option<TimerKey>,
+}
+
+/// How far this end has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// This end has sent Close; data may still go to it.
+    HasClosed,
+    /// The other end is gone, after Close; only this end's Close is awaited.
+    Orphan,
+}
+
+impl Relay {
+    pub(super) fn join(&mut self, wires: &mut Wires, sender: WireId, listener: WireId) {
+        self.counters.joined += 1;
+        for (id, other) in [(sender, listener), (listener, sender)] {
+            let timer = self.setup.limits.idle_ping.map(|wait| {
+                wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM))
+            });
+            let joined = Joined {
+                other,
+                reader: Reader::new(Side::Server),
+                state: State::Open,
+                held: None,
+                active: true,
+                timer,
+            };
+            self.take_role(wires, id, Role::Joined(Box::new(joined)));
+        }
+    }
+
+    pub(super) fn on_joined_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
+        match event {
+            WireEvent::Data(lease) => self.forward(wires, id, lease),
+            WireEvent::Drained => {
+                if let Some(Role::Joined(joined)) = self.roles.get(id) {
+                    wires.resume(joined.other);
+                }
+            }
+            WireEvent::Eof => self.on_end(wires, id, None),
+            WireEvent::Failed(error) => self.on_end(wires, id, Some(&error)),
+            WireEvent::Connected | WireEvent::ConnectFailed(_) => {}
+        }
+    }
+
+    /// Bytes that were read before the two ends were joined.
+    pub(super) fn forward_early(&mut self, wires: &mut Wires, id: WireId, bytes: &[u8]) {
+        match wires.leases(bytes) {
+            Some(leases) => leases.into_iter().for_each(|lease| self.forward(wires, id, lease)),
+            None => self.on_end(wires, id, None),
+        }
+    }
+
+    fn forward(&mut self, wires: &mut Wires, id: WireId, mut lease: Lease) {
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        joined.active = true;
+        let other = joined.other;
+        self.counters.bytes += lease.filled() as u64;
+        let mut out = std::mem::take(&mut self.pieces);
+        let result = cut_frames(&mut joined.reader, lease.data_mut(), &mut out);
+        let orphan = joined.state == State::Orphan;
+        let chunk = lease.freeze();
+        let mut close = None;
+        for piece in out.drain(..) {
+            match piece {
+                Piece::Frame { .. } | Piece::Header(_) if orphan => {
+                    // Nobody takes this data any more, so the stream ends with an error.
+                    self.pieces = Vec::new();
+                    self.roles.remove(id);
+                    return wires.abort(id);
+                }
+                Piece::Frame { range, frames } => {
+                    self.counters.frames += u64::from(frames);
+                    wires.send(other, chunk.slice(range));
+                }
+                Piece::Header(header) => {
+                    self.counters.frames += 1;
+                    wires.send(other, Chunk::from_slice(&header.encode()));
+                }
+                Piece::Ping(pong) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
+                Piece::Close(frame) => close = Some(frame),
+            }
+        }
+        self.pieces = out;
+        self.release_held(wires, other);
+        if wires.queued(other) > wires.high_water() {
+            wires.pause(id);
+        }
+        match (result, close) {
+            (Err(violation), _) => self.on_violation(wires, id, violation),
+            (Ok(()), Some(frame)) => self.on_close(wires, id, frame.as_ref()),
+            (Ok(()), None) => {}
+        }
+    }
+
+    /// Sends a frame of our own to `id`, now or when the other end's frame is complete. Only the latest is kept.
+    fn send_between_frames(&mut self, wires: &mut Wires, id: WireId, frame: Chunk) {
+        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let inside = match self.roles.get(joined.other) {
+            Some(Role::Joined(source)) => source.reader.is_mid_frame(),
+            _ => false,
+        };
+        if !inside {
+            wires.send(id, frame);
+        } else if let Some(Role::Joined(joined)) = self.roles.get_mut(id) {
+            joined.held = Some(frame);
+        }
+    }
+
+    fn release_held(&mut self, wires: &mut Wires, id: WireId) {
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        if let Some(frame) = joined.held.take() {
+            self.send_between_frames(wires, id, frame);
+        }
+    }
+
+    fn on_close(&mut self, wires: &mut Wires, id: WireId, frame: Option<&CloseFrame>) {
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        let (other, state) = (joined.other, joined.state);
+        joined.state = State::HasClosed;
+        if state == State::Orphan {
+            return self.part(wires, id);
+        }
+        let close = match frame {
+            Some(frame) => encode_close(frame.code, frame.reason.as_str(), None),
+            None => encode_empty_close(None),
+        };
+        wires.send(other, Chunk::from_slice(&close));
+        let both = matches!(self.roles.get(other), Some(Role::Joined(peer)) if peer.state == State::HasClosed);
+        if both {
+            self.counters.closed += 1;
+            self.part(wires, id);
+            self.part(wires, other);
+        }
+    }
+
+    /// One end is there no more: EOF or reset.
+    fn on_end(&mut self, wires: &mut Wires, id: WireId, error: Option<&WireError>) {
+        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let (other, had_closed) = (joined.other, joined.state == State::HasClosed && error.is_none());
+        if joined.state == State::Orphan {
+            return self.drop_end(wires, id);
+        }
+        self.drop_end(wires, id);
+        if had_closed {
+            // It said goodbye properly; the other end may still answer.
+            if let Some(Role::Joined(peer)) = self.roles.get_mut(other) {
+                peer.state = State::Orphan;
+                let token = Wires::timer_token(other, timer::STREAM);
+                let timer = wires.set_timer(wires.now().after(ORPHAN), token);
+                if let Some(old) = peer.timer.replace(timer) {
+                    wires.cancel_timer(old);
+                }
+                wires.resume(other);
+            }
+            return;
+        }
+        self.counters.aborted += 1;
+        tracing::debug!(peer = ?wires.peer(other), error = error.map(tracing::field::display), "stream broke");
+        self.part(wires, other);
+    }
+
+    fn on_violation(&mut self, wires: &mut Wires, id: WireId, violation: Violation) {
+        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let other = joined.other;
+        tracing::info!(peer = ?wires.peer(id), "stream ended: {violation}");
+        self.counters.violations += 1;
+        let inside = matches!(self.roles.get(other), Some(Role::Joined(source)) if source.reader.is_mid_frame());
+        if !inside {
+            wires.send(id, Chunk::from_slice(&encode_close(violation.close_code(), violation.text(), None)));
+        }
+        self.part(wires, id);
+        self.part(wires, other);
+    }
+
+    /// Ends a connection after what is queued for it.
+    fn part(&mut self, wires: &mut Wires, id: WireId) {
+        self.forget_joined(wires, id);
+        wires.finish(id);
+    }
+
+    fn drop_end(&mut self, wires: &mut Wires, id: WireId) {
+        self.forget_joined(wires, id);
+        wires.abort(id);
+    }
+
+    fn forget_joined(&mut self, wires: &mut Wires, id: WireId) {
+        if let Some(Role::Joined(joined)) = self.roles.remove(id)
+            && let Some(timer) = joined.timer
+        {
+            wires.cancel_timer(timer);
+        }
+    }
+
+    /// Looks after an idle stream: a ping keeps middleboxes from forgetting it.
+    pub(super) fn on_stream_timer(&mut self, wires: &mut Wires, id: WireId) {
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        if joined.state == State::Orphan {
+            return self.drop_end(wires, id);
+        }
+        let Some(wait) = self.setup.limits.idle_ping else { return };
+        joined.timer = Some(wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM)));
+        let idle = !std::mem::take(&mut joined.active);
+        if idle && wires.queued(id) == 0 {
+            self.send_between_frames(wires, id, Chunk::from_slice(&encode_ping(&[], None)));
+        }
+    }
+}
+
+/// What a buffer of frames turns into.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Bytes to pass on: a header written in place, payload, or both.
+    Frame { range: Range<usize>, frames: u32 },
+    /// A header whose original came in two buffers.
+    Header(FrameHeader),
+    /// The answer to a ping.
+    Ping(viaduct_proto::ws::SmallFrame),
+    Close(Option<CloseFrame>),
+}
+
+/// Reads the frames in `bytes`, rewrites them as unmasked frames in place, and lists what is to be sent.
+fn cut_frames(reader: &mut Reader, bytes: &mut [u8], out: &mut Vec<Piece>) -> Result<(), Violation> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let step = reader.next(bytes.get_mut(at..).unwrap_or_default())?;
+        match step.item {
+            None | Some(Item::Pong(_)) => {}
+            Some(Item::Ping(payload)) => out.push(Piece::Ping(encode_pong(&payload, None))),
+            Some(Item::Close(frame)) => out.push(Piece::Close(frame)),
+            Some(Item::Payload { range, .. }) => push_bytes(out, at + range.start..at + range.end, 0),
+            Some(Item::Data { header, at: place }) => {
+                let header = FrameHeader { mask: None, ..header };
+                let encoded = header.encode();
+                let room = place.and_then(|place| {
+                    let end = at + place.end;
+                    let start = end.checked_sub(encoded.len())?;
+                    (start >= at + place.start).then_some(start..end)
+                });
+                match room.and_then(|range| Some((bytes.get_mut(range.clone())?, range))) {
+                    Some((space, range)) => {
+                        space.copy_from_slice(&encoded);
+                        push_bytes(out, range, 1);
+                    }
+                    None => out.push(Piece::Header(header)),
+                }
+            }
+        }
+        at += step.consumed;
+    }
+    Ok(())
+}
+
+fn push_bytes(out: &mut Vec<Piece>, range: Range<usize>, new_frames: u32) {
+    if let Some(Piece::Frame { range: last, frames }) = out.last_mut()
+        && last.end == range.start
+    {
+        last.end = range.end;
+        *frames += new_frames;
+        return;
+    }
+    out.push(Piece::Frame { range, frames: new_frames });
+}

@@ -1,0 +1,174 @@
+//! Senders, and the listener's connections that meet them.
+
+use viaduct_proto::http1::RequestHead;
+use viaduct_proto::hybrid::{
+    Accept, HcTarget, Refusal, accept_address, match_entity, rendezvous_id,
+};
+use viaduct_proto::sas::Rights;
+use viaduct_proto::ws::upgrade::{self, ServerOffer};
+
+use super::{Relay, Role, timer};
+use crate::buf::Chunk;
+use crate::timer::TimerKey;
+use crate::wire::{WireEvent, WireId, Wires};
+
+/// Bytes that a sender may send ahead of its 101 before it is no longer read.
+const EARLY_MAX: usize = 64 * 1024;
+
+/// A sender that has been offered to a listener.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    id: String,
+    /// Key of its hybrid connection.
+    entity: String,
+    path: String,
+    host: String,
+    key: String,
+    early: Vec<u8>,
+    deadline: TimerKey,
+}
+
+impl Relay {
+    pub(super) fn on_connect(
+        &mut self,
+        wires: &mut Wires,
+        id: WireId,
+        head: &RequestHead,
+        target: &HcTarget,
+        offer: ServerOffer,
+        unread: Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let lower = target.path.to_ascii_lowercase();
+        let configured = match_entity(&self.setup.namespace.entities, &lower);
+        if configured.is_none_or(|(_, entity, _)| entity.requires_client_authorization) {
+            self.authorize(wires, head, target, Rights::SEND).map_err(Refusal::Unauthorized)?;
+        }
+        let known = configured.map(|(key, _, _)| key.to_owned());
+        let entity = match known {
+            Some(key) => key,
+            None if self.setup.namespace.autocreate => {
+                let found = match_entity(&self.entities, &lower).map(|(key, _, _)| key.to_owned());
+                found.ok_or(Refusal::NoListeners)?
+            }
+            None => return Err(Refusal::EndpointDoesNotExist),
+        };
+        let listener = self.entities.get_mut(&entity).and_then(|e| e.pick(wires)).ok_or(Refusal::NoListeners)?;
+        let Some(Role::Listener(channel)) = self.roles.get(listener) else { return Err(Refusal::NoListeners) };
+        let authority = self.setup.advertise.clone().unwrap_or_else(|| channel.host.clone());
+
+        let rendezvous = rendezvous_id(self.entropy.secret(), self.entropy.secret());
+        let secure = self.setup.tls.is_some();
+        let peer = wires.peer(id).map(|p| (p.ip().to_string(), p.port())).unwrap_or_default();
+        let message = Accept {
+            address: accept_address(secure, &authority, &target.raw_path, &target.forward_query, &rendezvous),
+            id: rendezvous.clone(),
+            connect_headers: head.headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
+            remote: peer,
+        };
+        Self::tell_listener(wires, listener, &message.to_json());
+
+        let at = wires.now().after(self.setup.limits.rendezvous);
+        let deadline = wires.set_timer(at, Wires::timer_token(id, timer::RENDEZVOUS));
+        self.waiting.insert(rendezvous.clone(), id);
+        self.counters.senders += 1;
+        let host = head.headers.get("Host").unwrap_or_default().to_owned();
+        let waiting = Waiting {
+            id: rendezvous,
+            entity,
+            path: target.path.clone(),
+            host,
+            key: offer.key,
+            early: unread,
+            deadline,
+        };
+        self.take_role(wires, id, Role::Waiting(Box::new(waiting)));
+        Ok(())
+    }
+
+    pub(super) fn on_waiting_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
+        match event {
+            WireEvent::Data(lease) => {
+                let Some(Role::Waiting(waiting)) = self.roles.get_mut(id) else { return };
+                waiting.early.extend_from_slice(lease.data());
+                if waiting.early.len() >= EARLY_MAX {
+                    wires.pause(id);
+                }
+            }
+            WireEvent::Eof | WireEvent::Failed(_) => {
+                if let Some(waiting) = self.stop_waiting(wires, id) {
+                    tracing::debug!(path = waiting.path, "sender left before its listener came");
+                }
+                wires.abort(id);
+            }
+            WireEvent::Connected | WireEvent::ConnectFailed(_) | WireEvent::Drained => {}
+        }
+    }
+
+    pub(super) fn on_rendezvous_deadline(&mut self, wires: &mut Wires, id: WireId) {
+        if let Some(waiting) = self.stop_waiting(wires, id) {
+            self.counters.rendezvous_timeouts += 1;
+            self.refuse_for(wires, id, &Refusal::ListenerTimeout, &waiting.host, &waiting.path);
+        }
+    }
+
+    fn stop_waiting(&mut self, wires: &mut Wires, id: WireId) -> Option<Waiting> {
+        match self.roles.remove(id)? {
+            Role::Waiting(waiting) => {
+                wires.cancel_timer(waiting.deadline);
+                self.waiting.remove(&waiting.id);
+                Some(*waiting)
+            }
+            other => {
+                self.roles.insert(id, other);
+                None
+            }
+        }
+    }
+
+    /// The listener's connection for one sender has come: joins the two, or carries the listener's refusal to the sender.
+    pub(super) fn on_accept(
+        &mut self,
+        wires: &mut Wires,
+        id: WireId,
+        target: &HcTarget,
+        offer: &ServerOffer,
+        unread: &[u8],
+    ) -> Result<(), Refusal> {
+        let wanted = target.id.as_deref().unwrap_or_default();
+        let sender = *self.waiting.get(wanted).ok_or(Refusal::BadRendezvous)?;
+        let same_entity = |waiting: &Waiting| {
+            let lower = target.path.to_ascii_lowercase();
+            lower.strip_prefix(&waiting.entity).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let Some(Role::Waiting(waiting)) = self.roles.get(sender) else { return Err(Refusal::BadRendezvous) };
+        if !same_entity(waiting) {
+            return Err(Refusal::BadRendezvous);
+        }
+        if let Some(rejection) = target.rejection()? {
+            let refusal = Refusal::Rejected { status: rejection.status, text: rejection.description };
+            if let Some(waiting) = self.stop_waiting(wires, sender) {
+                self.counters.rejected += 1;
+                self.refuse_for(wires, sender, &refusal, &waiting.host, &waiting.path);
+            }
+            return Err(Refusal::RejectNoted);
+        }
+        let Some(waiting) = self.stop_waiting(wires, sender) else { return Err(Refusal::BadRendezvous) };
+        // The protocol that the listener's client put first is the one it chose (reference section 2.4).
+        let protocol = offer.protocols.first().map(String::as_str);
+        for (wire, key) in [(id, &offer.key), (sender, &waiting.key)] {
+            let mut answer = Vec::with_capacity(160);
+            upgrade::write_switching(&mut answer, key, protocol);
+            wires.send(wire, Chunk::from_vec(answer));
+        }
+        self.join(wires, sender, id);
+        wires.resume(sender);
+        tracing::debug!(path = waiting.path, peer = ?wires.peer(sender), "sender and listener joined");
+        if !waiting.early.is_empty() {
+            self.forward_early(wires, sender, &waiting.early);
+        }
+        if !unread.is_empty() {
+            self.forward_early(wires, id, unread);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,480 @@
+//! The table of connections and the mechanisms they share.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use slab::Slab;
+use viaduct_proto::time::{Now, UnixTime};
+
+use super::tls::Tls;
+use super::{Armed, End, HIGH_WATER, HIGH_WATER_MIN, IDLE_AFTER, Life, Rx, Tx, Wire, WireError, WireEvent, WireId, kind};
+use crate::buf::{Chunk, Gather, Lease, Pool, PoolConfig};
+use crate::ring::{Completion, Fd, Op, Outcome, Ring, Token};
+use crate::timer::{TimerKey, Timers};
+
+/// Plaintext of one record plus room for frame headers.
+const SMALL_DATA: usize = 16 * 1024 + 512;
+/// Buffer of a hot connection.
+const LARGE_DATA: usize = 256 * 1024 + 1024;
+/// Most gathers kept for reuse.
+const SPARE_GATHERS: usize = 256;
+
+/// Sizes of one shard's mechanisms.
+#[derive(Debug, Clone, Copy)]
+pub struct WiresConfig {
+    /// Buffers of about 16 KiB.
+    pub small_buffers: u32,
+    /// Buffers of about 256 KiB.
+    pub large_buffers: u32,
+    /// Most connections.
+    pub connections: usize,
+}
+
+impl WiresConfig {
+    /// The pool that the ring receives into.
+    ///
+    /// # Errors
+    /// The operating system refuses the memory.
+    pub fn small_pool(&self) -> io::Result<Pool> {
+        Pool::new(PoolConfig { data_len: SMALL_DATA, count: self.small_buffers })
+    }
+}
+
+/// All connections of one shard.
+#[derive(Debug)]
+pub struct Wires {
+    pub(super) ring: Ring,
+    pub(super) small: Pool,
+    pub(super) large: Pool,
+    timers: Timers,
+    table: Slab<Slot>,
+    /// Generation for the next insertion at an index.
+    generations: Vec<u32>,
+    connections_max: usize,
+    pub(super) now: Now,
+    /// Wires to flush at the end of the turn.
+    pub(super) dirty: Vec<WireId>,
+    /// Wires whose receive found the pool empty.
+    pub(super) starved: VecDeque<WireId>,
+    pub(super) events: VecDeque<(WireId, WireEvent)>,
+    /// When to look for idle connections next.
+    pub(super) next_sweep: Now,
+    /// Where small pieces of plaintext are put together for one TLS record.
+    pub(super) stage: Vec<u8>,
+    spare_gathers: Vec<Box<Gather>>,
+    /// Time of day at `Now(0)`, where it is not the system's.
+    epoch: Option<UnixTime>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    wire: Wire,
+}
+
+/// A connection on its way to another shard: nothing is in flight, nothing is queued.
+#[derive(Debug)]
+pub struct Moved {
+    fd: Fd,
+    peer: SocketAddr,
+    tls: Option<Box<Tls>>,
+}
+
+impl Wires {
+    /// # Errors
+    /// The operating system refuses the memory of the pools.
+    pub fn new(ring: Ring, small: Pool, config: WiresConfig, epoch: Option<UnixTime>) -> io::Result<Self> {
+        let large = Pool::new(PoolConfig { data_len: LARGE_DATA, count: config.large_buffers })?;
+        let now = ring.now();
+        Ok(Self {
+            ring,
+            small,
+            large,
+            timers: Timers::new(now),
+            table: Slab::new(),
+            generations: Vec::new(),
+            connections_max: config.connections,
+            now,
+            dirty: Vec::new(),
+            starved: VecDeque::new(),
+            events: VecDeque::new(),
+            next_sweep: now.after(IDLE_AFTER),
+            stage: Vec::new(),
+            spare_gathers: Vec::new(),
+            epoch,
+        })
+    }
+
+    // --- the turn -------------------------------------------------------------------------------------------------
+
+    /// Flushes what the last turn produced, then waits for completions, a wake-up or a timer.
+    ///
+    /// # Errors
+    /// The ring is broken; the shard cannot go on.
+    pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
+        self.flush();
+        self.ring.wait(Some(self.next_deadline()), completions)?;
+        self.now = self.ring.now();
+        self.timers.expire(self.now, timers);
+        self.sweep_idle();
+        self.feed_starved();
+        Ok(())
+    }
+
+    /// When [`Wires::wait`] returns at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Now {
+        self.timers.next().map_or(self.next_sweep, |timer| timer.min(self.next_sweep))
+    }
+
+    /// Carries out a completion; [`Wires::next_event`] tells what it means for the role that owns the connection.
+    pub fn on_completion(&mut self, completion: Completion) {
+        let id = WireId { index: completion.token.index(), generation: completion.token.generation() };
+        // A completion for a connection that is not there cannot be: slots outlive their operations.
+        let _found: Option<()> = match completion.outcome {
+            Outcome::Connected(result) => self.on_connected(id, result),
+            Outcome::Polled(result) => self.on_polled(id, result),
+            Outcome::Received { result, lease } => self.on_received(id, result, lease),
+            Outcome::Sent { result, gather } => self.on_sent(id, result, gather),
+            Outcome::Accepted(_) | Outcome::Woken => None,
+        };
+    }
+
+    /// The next thing that roles are to be told. Events of a connection that its role has given up are dropped.
+    pub fn next_event(&mut self) -> Option<(WireId, WireEvent)> {
+        loop {
+            let (id, event) = self.events.pop_front()?;
+            if self.peek(id).is_some_and(|wire| wire.life == Life::Open) {
+                return Some((id, event));
+            }
+        }
+    }
+
+    /// Carries out a timer of this module; gives back one that belongs to a role.
+    pub fn on_timer(&mut self, token: Token) -> Option<Token> {
+        if token.kind() >= kind::TIMERS {
+            return Some(token);
+        }
+        if token.kind() == kind::LINGER {
+            self.on_linger_over(WireId { index: token.index(), generation: token.generation() });
+        }
+        None
+    }
+
+    /// Time at the start of this turn.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Time of day.
+    #[must_use]
+    pub fn unix(&self) -> UnixTime {
+        match self.epoch {
+            Some(epoch) => UnixTime(epoch.0 + self.now.0 / 1_000_000_000),
+            None => UnixTime(
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            ),
+        }
+    }
+
+    /// Sets a timer that comes back from [`Wires::wait`] with `token`.
+    pub fn set_timer(&mut self, at: Now, token: Token) -> TimerKey {
+        self.timers.set(at, token)
+    }
+
+    /// Forgets a timer.
+    pub fn cancel_timer(&mut self, key: TimerKey) {
+        self.timers.cancel(key);
+    }
+
+    /// Label for a timer of `id`; `kind` counts from zero for each role.
+    #[must_use]
+    pub fn timer_token(id: WireId, kind: u8) -> Token {
+        Token::new(id.index, id.generation, kind::TIMERS + kind)
+    }
+
+    /// The role's kind in a timer token of [`Wires::timer_token`].
+    #[must_use]
+    pub fn timer_kind(token: Token) -> u8 {
+        token.kind().saturating_sub(kind::TIMERS)
+    }
+
+    /// Buffers that hold copies of `bytes`. `None`: the system has no memory.
+    #[must_use]
+    pub fn leases(&self, mut bytes: &[u8]) -> Option<Vec<Lease>> {
+        let mut leases = Vec::new();
+        while !bytes.is_empty() {
+            let mut lease = self.lease_for(bytes.len())?;
+            let taken = lease.extend_from_slice(bytes);
+            bytes = bytes.get(taken..).unwrap_or_default();
+            leases.push(lease);
+        }
+        Some(leases)
+    }
+
+    /// Closes a connection that could not be given away.
+    pub fn discard(&mut self, moved: Moved) {
+        self.ring.adopt(moved.fd);
+        self.ring.close(moved.fd);
+    }
+
+    /// The ring, for listening sockets and counters.
+    pub fn ring(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
+    // --- opening --------------------------------------------------------------------------------------------------
+
+    /// Starts accepting on a listening socket; completions carry `index` and come to the role directly.
+    pub fn accept(&mut self, fd: Fd, index: u32) {
+        self.ring.submit(Op::Accept { fd }, Token::new(index, 0, kind::ACCEPT));
+    }
+
+    /// Takes an accepted connection, with TLS if a configuration is given.
+    ///
+    /// # Errors
+    /// The table is full, or TLS refuses its configuration; the connection has been closed.
+    pub fn adopt(
+        &mut self,
+        fd: Fd,
+        peer: SocketAddr,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<WireId, WireError> {
+        let tls = match tls.map(|config| Tls::server(Arc::clone(config))).transpose() {
+            Ok(tls) => tls.map(Box::new),
+            Err(error) => {
+                self.ring.close(fd);
+                return Err(WireError::Tls(error));
+            }
+        };
+        self.insert_open(Moved { fd, peer, tls })
+    }
+
+    /// Takes a connection that another shard gave away.
+    ///
+    /// # Errors
+    /// The table is full; the connection has been closed.
+    pub fn adopt_moved(&mut self, moved: Moved) -> Result<WireId, WireError> {
+        self.ring.adopt(moved.fd);
+        self.insert_open(moved)
+    }
+
+    /// Starts connecting to `addr`, from `bind` if given; then [`WireEvent::Connected`] or [`WireEvent::ConnectFailed`].
+    ///
+    /// # Errors
+    /// No socket could be made, or the table is full.
+    pub fn connect(
+        &mut self,
+        addr: SocketAddr,
+        bind: Option<SocketAddr>,
+        tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> Result<WireId, WireError> {
+        let mut protocol = Vec::new();
+        let tls = match tls {
+            None => None,
+            Some((config, name)) => {
+                let mut tls = Tls::client(Arc::clone(config), name).map_err(WireError::Tls)?;
+                tls.start(&mut protocol).map_err(WireError::Tls)?;
+                Some(Box::new(tls))
+            }
+        };
+        if self.table.len() >= self.connections_max {
+            return Err(WireError::Io(io::ErrorKind::QuotaExceeded.into()));
+        }
+        let fd = self.ring.socket(&addr, bind).map_err(WireError::Io)?;
+        let id = self.insert(Wire::new(fd, addr, tls, self.now));
+        let token = Token::new(id.index, id.generation, kind::CONNECT);
+        let key = self.ring.submit(Op::Connect { fd, addr }, token);
+        if let Some(wire) = self.get(id) {
+            wire.connecting = Some(key);
+            wire.tx.protocol = protocol;
+        }
+        Ok(id)
+    }
+
+    fn on_connected(&mut self, id: WireId, result: io::Result<()>) -> Option<()> {
+        let wire = self.get(id)?;
+        wire.connecting = None;
+        match result {
+            _ if wire.life != Life::Open => self.reap(id),
+            Ok(()) => {
+                self.mark_dirty(id);
+                self.events.push_back((id, WireEvent::Connected));
+            }
+            Err(error) => self.events.push_back((id, WireEvent::ConnectFailed(error))),
+        }
+        Some(())
+    }
+
+    /// Gives the connection to another shard, if nothing of it is in flight or queued; else it stays, and the role tries
+    /// again on [`WireEvent::Drained`].
+    pub fn move_out(&mut self, id: WireId) -> Option<Moved> {
+        let wire = self.get(id)?;
+        let busy = wire.tx.in_flight.is_some()
+            || wire.tx.queued() > 0
+            || matches!(wire.rx.armed, Armed::Receive(_) | Armed::Poll(_))
+            || wire.connecting.is_some()
+            || wire.life != Life::Open;
+        if busy {
+            return None;
+        }
+        let wire = self.remove(id)?;
+        self.ring.detach(wire.fd);
+        Some(Moved { fd: wire.fd, peer: wire.peer, tls: wire.tls })
+    }
+
+    // --- looking --------------------------------------------------------------------------------------------------
+
+    /// Connections in the table, those that are ending included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// No connections.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Address of the other end.
+    #[must_use]
+    pub fn peer(&self, id: WireId) -> Option<SocketAddr> {
+        self.peek(id).map(|wire| wire.peer)
+    }
+
+    /// Plaintext bytes that wait to be sent or are being sent.
+    #[must_use]
+    pub fn queued(&self, id: WireId) -> usize {
+        self.peek(id).map_or(0, |wire| wire.tx.queued())
+    }
+
+    /// Queue length at which a source must pause: a share of the free memory, so that many stalled readers together
+    /// cannot take all of it.
+    #[must_use]
+    pub fn high_water(&self) -> usize {
+        let free = self.small.free() as usize * SMALL_DATA;
+        (free / 16).clamp(HIGH_WATER_MIN, HIGH_WATER)
+    }
+
+    /// Free and all buffers of the receive pool.
+    #[must_use]
+    pub fn buffers(&self) -> (u32, u32) {
+        (self.small.free(), self.small.count())
+    }
+
+    /// Free and all buffers for hot connections.
+    #[must_use]
+    pub fn large_buffers(&self) -> (u32, u32) {
+        (self.large.free(), self.large.count())
+    }
+
+    // --- the table ------------------------------------------------------------------------------------------------
+
+    fn insert_open(&mut self, moved: Moved) -> Result<WireId, WireError> {
+        if self.table.len() >= self.connections_max {
+            self.ring.close(moved.fd);
+            return Err(WireError::Io(io::ErrorKind::QuotaExceeded.into()));
+        }
+        let id = self.insert(Wire::new(moved.fd, moved.peer, moved.tls, self.now));
+        self.mark_dirty(id);
+        Ok(id)
+    }
+
+    fn insert(&mut self, wire: Wire) -> WireId {
+        let entry = self.table.vacant_entry();
+        let position = entry.key();
+        if self.generations.len() <= position {
+            self.generations.resize(position + 1, 0);
+        }
+        let generation = self.generations[position];
+        entry.insert(Slot { generation, wire });
+        let index = u32::try_from(position).expect("the table is bounded far below 2^32 connections");
+        WireId { index, generation }
+    }
+
+    pub(super) fn remove(&mut self, id: WireId) -> Option<Wire> {
+        let position = id.index as usize;
+        if self.table.get(position)?.generation != id.generation {
+            return None;
+        }
+        self.generations[position] = (id.generation + 1) & 0x00ff_ffff;
+        Some(self.table.remove(position).wire)
+    }
+
+    pub(super) fn get(&mut self, id: WireId) -> Option<&mut Wire> {
+        let slot = self.table.get_mut(id.index as usize)?;
+        (slot.generation == id.generation).then_some(&mut slot.wire)
+    }
+
+    pub(super) fn peek(&self, id: WireId) -> Option<&Wire> {
+        let slot = self.table.get(id.index as usize)?;
+        (slot.generation == id.generation).then_some(&slot.wire)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = (WireId, &Wire)> {
+        self.table.iter().map(|(index, slot)| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            (WireId { index, generation: slot.generation }, &slot.wire)
+        })
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: WireId) {
+        if let Some(wire) = self.get(id)
+            && !wire.tx.dirty
+        {
+            wire.tx.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    pub(super) fn take_gather(&mut self) -> Box<Gather> {
+        self.spare_gathers.pop().unwrap_or_else(Gather::new)
+    }
+
+    pub(super) fn spare_gather(&mut self, mut gather: Box<Gather>) {
+        if self.spare_gathers.len() < SPARE_GATHERS {
+            gather.clear();
+            self.spare_gathers.push(gather);
+        }
+    }
+
+    /// Copies a chunk out of its pool buffer when buffers are short, so that a slow reader pins bytes, not buffers.
+    pub(super) fn unpin(&self, chunk: Chunk) -> Chunk {
+        let short = self.small.free() < self.small.count() / 4;
+        if short && chunk.is_pooled() { chunk.copied() } else { chunk }
+    }
+}
+
+impl Wire {
+    fn new(fd: Fd, peer: SocketAddr, tls: Option<Box<Tls>>, now: Now) -> Self {
+        Self {
+            fd,
+            peer,
+            tls,
+            life: Life::Open,
+            connecting: None,
+            linger: None,
+            rx: Rx { armed: Armed::Nothing, wanted: true, full: 0, ended: false, quiet: false, last_data: now },
+            tx: Tx {
+                in_flight: None,
+                in_flight_len: 0,
+                pending: None,
+                protocol: Vec::new(),
+                end: End::Not,
+                dirty: false,
+            },
+        }
+    }
+}
+
+impl Tx {
+    pub(super) fn queued(&self) -> usize {
+        self.in_flight_len + self.pending.as_ref().map_or(0, |g| g.len()) + self.protocol.len()
+    }
+}
