@@ -1,3 +1,10 @@
 //! The `viaduct` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    viaduct::cli::run::main(std::env::args_os())
+}

@@ -7,14 +7,15 @@ use viaduct_proto::hybrid::{RelayUrl, ToListener, guid, listen_target, parse_to_
 use viaduct_proto::limits;
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{
-    Assembler, CloseFrame, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message, encode_ping,
-    encode_pong, upgrade,
+    Assembler, CloseFrame, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message,
+    encode_ping, encode_pong, upgrade,
 };
 
 use super::link::read_answer;
 use super::resolve::Waiter;
 use super::{Bridge, Role, timer};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::shard::{Ask, Order};
 use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
@@ -45,7 +46,10 @@ enum Phase {
     /// Waits for the time of the next attempt, for addresses or for a token.
     Waiting,
     Connecting,
-    Upgrading { key: String, head: HeadBuffer },
+    Upgrading {
+        key: String,
+        head: HeadBuffer,
+    },
     Online(Box<Online>),
 }
 
@@ -73,7 +77,9 @@ impl Channel {
 
 impl Bridge {
     pub(super) fn open_channel(&mut self, wires: &mut Wires, index: usize) {
-        let Some(channel) = self.channels.get(index) else { return };
+        let Some(channel) = self.channels.get(index) else {
+            return;
+        };
         let relay = channel.relay;
         if !matches!(channel.phase, Phase::Waiting) || channel.wire.is_some() {
             return;
@@ -83,7 +89,9 @@ impl Bridge {
             None if self.needs_token(relay) => return self.wait(relay, Waiter::Channel(index)),
             Some(Ok(_)) | None => {}
         }
-        let Some(port) = self.setup.config.relays.get(relay).map(|relay| relay.port) else { return };
+        let Some(port) = self.setup.config.relays.get(relay).map(|relay| relay.port) else {
+            return;
+        };
         match self.relay_addresses(wires, relay, port, Waiter::Channel(index)) {
             Some(Ok(addresses)) => {
                 if let Some(channel) = self.channels.get_mut(index) {
@@ -97,7 +105,9 @@ impl Bridge {
     }
 
     fn connect_channel(&mut self, wires: &mut Wires, index: usize, why: &str) {
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         let relay = channel.relay;
         if channel.addresses.is_empty() {
             self.forget_addresses(relay);
@@ -135,22 +145,43 @@ impl Bridge {
     fn send_listen(&mut self, wires: &mut Wires, index: usize) {
         let key = upgrade::client_key(self.entropy.secret());
         let id = guid(self.entropy.secret());
-        let Some(channel) = self.channels.get_mut(index) else { return };
-        let (relay, Some(wire)) = (channel.relay, channel.wire) else { return };
-        channel.phase = Phase::Upgrading { key: key.clone(), head: HeadBuffer::new(limits::HEAD_MAX) };
-        let target = self.setup.config.relays.get(relay).map(|r| listen_target(&r.path, &id)).unwrap_or_default();
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
+        let (relay, Some(wire)) = (channel.relay, channel.wire) else {
+            return;
+        };
+        channel.phase = Phase::Upgrading {
+            key: key.clone(),
+            head: HeadBuffer::new(limits::HEAD_MAX),
+        };
+        let target = self
+            .setup
+            .config
+            .relays
+            .get(relay)
+            .map(|r| listen_target(&r.path, &id))
+            .unwrap_or_default();
         let token = self.token_for(relay);
         let mut headers = vec![("Relay-User-Agent", concat!("viaduct/", env!("CARGO_PKG_VERSION")))];
         if let Some(token) = &token {
-            headers.push(("ServiceBusAuthorization", token.text.as_str()));
+            headers.push(("ServiceBusAuthorization", token.as_str()));
         }
         let mut request = Vec::with_capacity(512);
-        upgrade::write_client_request(&mut request, &self.relay_url(relay).authority(), &target, &key, &headers);
+        upgrade::write_client_request(
+            &mut request,
+            &self.relay_url(relay).authority(),
+            &target,
+            &key,
+            &headers,
+        );
         wires.send(wire, Chunk::from_vec(request));
     }
 
     fn on_channel_bytes(&mut self, wires: &mut Wires, index: usize, bytes: &mut [u8]) {
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         let Phase::Upgrading { key, head } = &mut channel.phase else {
             return self.on_online_bytes(wires, index, bytes);
         };
@@ -165,7 +196,9 @@ impl Bridge {
     }
 
     fn on_online(&mut self, wires: &mut Wires, index: usize) {
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         channel.phase = Phase::Online(Box::new(Online {
             reader: Reader::new(Side::Client),
             assembler: Assembler::new(MESSAGE_MAX),
@@ -174,20 +207,37 @@ impl Bridge {
         channel.attempts = 0;
         channel.told = None;
         let (relay, remote) = (channel.relay, channel.remote);
-        let ports: Vec<&str> = self.setup.config.remotes.get(remote).map_or_else(Vec::new, |forward| {
-            forward.targets.iter().map(|target| target.port_name.as_str()).collect()
-        });
-        let text = format!("listening on {} for logical ports {}", self.relay_name(relay), ports.join(", "));
+        let ports: Vec<&str> = self
+            .setup
+            .config
+            .remotes
+            .get(remote)
+            .map_or_else(Vec::new, |forward| {
+                forward
+                    .targets
+                    .iter()
+                    .map(|target| target.port_name.as_str())
+                    .collect()
+            });
+        let text = format!(
+            "listening on {} for logical ports {}",
+            self.relay_name(relay),
+            ports.join(", ")
+        );
         tracing::info!(event = "RemoteForwardBridgeOnline", "{text}");
         self.setup.asks.tell(Ask::ForwardStarted { text });
-        self.counters.listeners += 1;
+        self.counters.count(Counter::ListenersOnline);
         self.set_channel_timer(wires, index, self.setup.config.keep_alive);
     }
 
     fn on_online_bytes(&mut self, wires: &mut Wires, index: usize, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
-            let Some(channel) = self.channels.get_mut(index) else { return };
-            let Phase::Online(online) = &mut channel.phase else { return };
+            let Some(channel) = self.channels.get_mut(index) else {
+                return;
+            };
+            let Phase::Online(online) = &mut channel.phase else {
+                return;
+            };
             online.heard = wires.now();
             match online.reader.next(bytes) {
                 Ok(step) => {
@@ -204,14 +254,25 @@ impl Bridge {
 
     fn on_channel_item(&mut self, wires: &mut Wires, index: usize, item: Item, bytes: &[u8]) {
         let mask = self.entropy.mask();
-        let Some(channel) = self.channels.get_mut(index) else { return };
-        let (Phase::Online(online), Some(wire)) = (&mut channel.phase, channel.wire) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
+        let (Phase::Online(online), Some(wire)) = (&mut channel.phase, channel.wire) else {
+            return;
+        };
         let message = match item {
-            Item::Ping(payload) => return wires.send(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask)))),
+            Item::Ping(payload) => {
+                return wires.send(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask))));
+            }
             Item::Pong(_) => return,
             Item::Close(frame) => return self.on_channel_close(wires, index, frame.as_ref(), mask),
-            Item::Data { header, .. } => online.assembler.on_data(&header).map(|()| online.assembler.take_if_complete()),
-            Item::Payload { range, last } => online.assembler.on_payload(bytes.get(range).unwrap_or_default(), last),
+            Item::Data { header, .. } => online
+                .assembler
+                .on_data(&header)
+                .map(|()| online.assembler.take_if_complete()),
+            Item::Payload { range, last } => online
+                .assembler
+                .on_payload(bytes.get(range).unwrap_or_default(), last),
         };
         match message {
             Ok(Some(message)) if !message.binary => {
@@ -224,7 +285,9 @@ impl Bridge {
     }
 
     fn on_relay_message(&mut self, wires: &mut Wires, index: usize, text: &str) {
-        let Some(relay) = self.channels.get(index).map(|channel| channel.relay) else { return };
+        let Some(relay) = self.channels.get(index).map(|channel| channel.relay) else {
+            return;
+        };
         match parse_to_listener(text) {
             Ok(ToListener::Accept(accept)) => {
                 let shards = self.setup.peers.len().max(1);
@@ -232,30 +295,53 @@ impl Bridge {
                 if self.next_shard == self.setup.shard {
                     return self.open_rendezvous(wires, relay, &accept.address);
                 }
-                let order = Order::Rendezvous { relay, address: accept.address };
+                let order = Order::Rendezvous {
+                    relay,
+                    address: accept.address,
+                };
                 if let Some(Err(full)) = self.setup.peers.get(self.next_shard).map(|peer| peer.send(order))
                     && let Order::Rendezvous { relay, address } = full.0
                 {
                     self.open_rendezvous(wires, relay, &address);
                 }
             }
-            Ok(ToListener::Request(_)) => tracing::debug!("HTTP request ignored: this bridge has no HTTP forward"),
+            Ok(ToListener::Request(_)) => {
+                tracing::debug!("HTTP request ignored: this bridge has no HTTP forward")
+            }
             Ok(ToListener::Unknown) => tracing::debug!("message of an unknown kind ignored"),
             Err(error) => tracing::warn!(relay = %self.relay_name(relay), %error, "message not understood"),
         }
     }
 
-    fn on_channel_close(&mut self, wires: &mut Wires, index: usize, frame: Option<&CloseFrame>, mask: [u8; 4]) {
-        if let Some(wire) = self.channels.get_mut(index).and_then(|channel| channel.wire.take()) {
-            let answer =
-                frame.map_or_else(|| encode_empty_close(Some(mask)), |frame| encode_close(frame.code, "", Some(mask)));
+    fn on_channel_close(
+        &mut self,
+        wires: &mut Wires,
+        index: usize,
+        frame: Option<&CloseFrame>,
+        mask: [u8; 4],
+    ) {
+        if let Some(wire) = self
+            .channels
+            .get_mut(index)
+            .and_then(|channel| channel.wire.take())
+        {
+            let answer = frame.map_or_else(
+                || encode_empty_close(Some(mask)),
+                |frame| encode_close(frame.code, "", Some(mask)),
+            );
             wires.send(wire, Chunk::from_slice(&answer));
             self.roles.remove(wire);
             wires.finish(wire);
         }
         let why = frame.map_or_else(
             || "the relay closed the control channel".to_owned(),
-            |frame| format!("the relay closed the control channel: {} {}", frame.code.0, frame.reason.as_str()),
+            |frame| {
+                format!(
+                    "the relay closed the control channel: {} {}",
+                    frame.code.0,
+                    frame.reason.as_str()
+                )
+            },
         );
         self.channel_failed(wires, index, &why);
     }
@@ -263,10 +349,12 @@ impl Bridge {
     /// The channel is down: says so once and tries again later.
     pub(super) fn channel_failed(&mut self, wires: &mut Wires, index: usize, why: &str) {
         self.drop_channel_wire(wires, index);
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         let (relay, attempts) = (channel.relay, channel.attempts);
         if matches!(channel.phase, Phase::Online(_)) {
-            self.counters.listeners = self.counters.listeners.saturating_sub(1);
+            self.counters.lower(Counter::ListenersOnline);
         }
         channel.phase = Phase::Waiting;
         channel.attempts += 1;
@@ -282,22 +370,33 @@ impl Bridge {
                 relay = %self.relay_name(relay), event = "RemoteForwardBridgeOffline",
                 "listener offline: {why}; next try in {spread:.1?}"
             );
-            self.setup.asks.tell(Ask::ForwardFailed { text: format!("{}: {why}", self.relay_name(relay)) });
+            self.setup.asks.tell(Ask::ForwardFailed {
+                text: format!("{}: {why}", self.relay_name(relay)),
+            });
         }
         self.set_channel_timer(wires, index, spread);
     }
 
     fn drop_channel_wire(&mut self, wires: &mut Wires, index: usize) {
-        if let Some(wire) = self.channels.get_mut(index).and_then(|channel| channel.wire.take()) {
+        if let Some(wire) = self
+            .channels
+            .get_mut(index)
+            .and_then(|channel| channel.wire.take())
+        {
             self.roles.remove(wire);
             wires.abort(wire);
         }
     }
 
     fn set_channel_timer(&mut self, wires: &mut Wires, index: usize, wait: Duration) {
-        let id = WireId { index: u32::try_from(index).unwrap_or(u32::MAX), generation: 0 };
+        let id = WireId {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            generation: 0,
+        };
         let timer = wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::CHANNEL));
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         if let Some(old) = channel.timer.replace(timer) {
             wires.cancel_timer(old);
         }
@@ -306,7 +405,9 @@ impl Bridge {
     pub(super) fn on_channel_timer(&mut self, wires: &mut Wires, index: usize) {
         let keep_alive = self.setup.config.keep_alive;
         let mask = self.entropy.mask();
-        let Some(channel) = self.channels.get_mut(index) else { return };
+        let Some(channel) = self.channels.get_mut(index) else {
+            return;
+        };
         channel.timer = None;
         match (&channel.phase, channel.wire) {
             (Phase::Waiting, _) => self.open_channel(wires, index),
@@ -326,12 +427,17 @@ impl Bridge {
 
     /// Gives a fresh token to the control channels that stand.
     pub(super) fn renew_channels(&mut self, wires: &mut Wires, relay: usize) {
-        let Some(token) = self.token_for(relay) else { return };
+        let Some(token) = self.token_for(relay) else {
+            return;
+        };
         let mask = self.entropy.mask();
         for channel in self.channels.iter().filter(|channel| channel.relay == relay) {
             if let (Phase::Online(_), Some(wire)) = (&channel.phase, channel.wire) {
-                let json = renew_token_json(&token.text);
-                wires.send(wire, Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), Some(mask))));
+                let json = renew_token_json(&token);
+                wires.send(
+                    wire,
+                    Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), Some(mask))),
+                );
             }
         }
     }
@@ -344,7 +450,12 @@ impl Bridge {
                 port: relay.port,
                 target: String::new(),
             },
-            None => RelayUrl { secure: true, host: String::new(), port: 0, target: String::new() },
+            None => RelayUrl {
+                secure: true,
+                host: String::new(),
+                port: 0,
+                target: String::new(),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use viaduct_proto::ws::{CloseCode, encode_close};
 use super::stream::{LinkPhase, Origin, Preamble, Stream, StreamKey};
 use super::{Bridge, Role, timer};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::wire::{WireId, Wires};
 
 /// Reason text of the Close that stands for FIN, as azbridge sends it.
@@ -24,12 +25,18 @@ pub(super) struct Failure {
 impl Failure {
     /// Both ends are reset.
     pub(super) fn lost(why: impl Into<String>) -> Self {
-        Self { why: why.into(), close: None }
+        Self {
+            why: why.into(),
+            close: None,
+        }
     }
 
     /// The far side is told why; our TCP end is reset.
     pub(super) fn told(why: impl Into<String>) -> Self {
-        Self { why: why.into(), close: Some(CloseCode::INTERNAL) }
+        Self {
+            why: why.into(),
+            close: Some(CloseCode::INTERNAL),
+        }
     }
 }
 
@@ -46,15 +53,23 @@ impl Bridge {
         let serial = self.next_serial;
         self.next_serial = (serial + 1) & crate::ring::Token::GENERATION_MAX;
         let stream = Stream::new(serial, origin, url, relay, preamble, wires.now());
-        let key = StreamKey { index: self.streams.insert(stream), serial };
+        let key = StreamKey {
+            index: self.streams.insert(stream),
+            serial,
+        };
         self.set_deadline(wires, key, limit);
         key
     }
 
     pub(super) fn set_deadline(&mut self, wires: &mut Wires, key: StreamKey, limit: Duration) {
-        let id = WireId { index: u32::try_from(key.index).unwrap_or(u32::MAX), generation: key.serial };
+        let id = WireId {
+            index: u32::try_from(key.index).unwrap_or(u32::MAX),
+            generation: key.serial,
+        };
         let timer = wires.set_timer(wires.now().after(limit), Wires::timer_token(id, timer::STREAM));
-        let Some(stream) = self.stream(key) else { return wires.cancel_timer(timer) };
+        let Some(stream) = self.stream(key) else {
+            return wires.cancel_timer(timer);
+        };
         if let Some(old) = stream.deadline.replace(timer) {
             wires.cancel_timer(old);
         }
@@ -82,8 +97,10 @@ impl Bridge {
 
     /// Ends a stream with an error at both ends and says so in the log.
     pub(super) fn fail(&mut self, wires: &mut Wires, key: StreamKey, failure: &Failure) {
-        let Some(stream) = self.remove_stream(wires, key) else { return };
-        self.counters.failed += 1;
+        let Some(stream) = self.remove_stream(wires, key) else {
+            return;
+        };
+        self.counters.count(Counter::StreamsFailed);
         tracing::warn!(
             port = %self.port_of(&stream), relay = %self.relay_name(stream.link.relay),
             sent = stream.sent, received = stream.received, event = "BridgeConnectionFailed",
@@ -105,8 +122,10 @@ impl Bridge {
 
     /// Both directions have ended regularly.
     pub(super) fn complete(&mut self, wires: &mut Wires, key: StreamKey) {
-        let Some(stream) = self.remove_stream(wires, key) else { return };
-        self.counters.closed += 1;
+        let Some(stream) = self.remove_stream(wires, key) else {
+            return;
+        };
+        self.counters.count(Counter::StreamsFinished);
         tracing::debug!(
             port = %self.port_of(&stream), relay = %self.relay_name(stream.link.relay),
             sent = stream.sent, received = stream.received, event = "BridgeConnectionStop",
@@ -168,12 +187,22 @@ impl Bridge {
         match &stream.origin {
             Origin::Local { forward, bind, peer } => {
                 let bind = config.locals.get(*forward).and_then(|f| f.binds.get(*bind));
-                format!("{} (client {peer})", bind.map_or("?", |bind| bind.port_name.as_str()))
+                format!(
+                    "{} (client {peer})",
+                    bind.map_or("?", |bind| bind.port_name.as_str())
+                )
             }
             Origin::Remote { relay } => {
-                let targets = config.remotes.iter().find(|f| f.relay == *relay).map(|f| &f.targets);
+                let targets = config
+                    .remotes
+                    .iter()
+                    .find(|f| f.relay == *relay)
+                    .map(|f| &f.targets);
                 let target = stream.tcp.target.and_then(|n| targets?.get(n));
-                target.map_or_else(|| "not chosen yet".to_owned(), |t| format!("{} (target {}:{})", t.port_name, t.host, t.port))
+                target.map_or_else(
+                    || "not chosen yet".to_owned(),
+                    |t| format!("{} (target {}:{})", t.port_name, t.host, t.port),
+                )
             }
         }
     }
@@ -181,6 +210,9 @@ impl Bridge {
     /// Name of a relay endpoint, for messages.
     pub(super) fn relay_name(&self, relay: usize) -> String {
         let relay = self.setup.config.relays.get(relay);
-        relay.map_or_else(|| "?".to_owned(), |relay| format!("{}/{}", relay.authority(), relay.path))
+        relay.map_or_else(
+            || "?".to_owned(),
+            |relay| format!("{}/{}", relay.authority(), relay.path),
+        )
     }
 }

@@ -7,10 +7,11 @@ use viaduct_proto::hybrid::{RelayUrl, connect_target, guid};
 use viaduct_proto::limits;
 use viaduct_proto::ws::upgrade::{self, ClientRefusal};
 
+use super::Bridge;
 use super::lifecycle::Failure;
 use super::stream::{LinkPhase, Origin, StreamKey};
-use super::{Bridge, Role};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::wire::{WireError, WireEvent, WireId, Wires};
 
 /// Names us to the relay and, in connectHeaders, to the far bridge: a stream that carries the preamble.
@@ -87,7 +88,9 @@ impl Bridge {
                 }
             }
             WireEvent::Eof => self.on_link_end(wires, key, "the relay ended the connection without a close"),
-            WireEvent::Failed(error) => self.on_link_end(wires, key, &format!("connection to the relay: {error}")),
+            WireEvent::Failed(error) => {
+                self.on_link_end(wires, key, &format!("connection to the relay: {error}"))
+            }
             WireEvent::Drained => {
                 if let Some(tcp) = self.stream(key).and_then(|stream| stream.tcp.wire) {
                     wires.resume(tcp);
@@ -107,8 +110,15 @@ impl Bridge {
             return self.connect_link(wires, key);
         }
         self.forget_addresses(relay);
-        let authority = self.stream(key).map(|stream| stream.link.url.authority()).unwrap_or_default();
-        self.fail(wires, key, &Failure::lost(format!("cannot connect to the relay at {authority}: {error}")));
+        let authority = self
+            .stream(key)
+            .map(|stream| stream.link.url.authority())
+            .unwrap_or_default();
+        self.fail(
+            wires,
+            key,
+            &Failure::lost(format!("cannot connect to the relay at {authority}: {error}")),
+        );
     }
 
     fn on_link_end(&mut self, wires: &mut Wires, key: StreamKey, why: &str) {
@@ -120,16 +130,25 @@ impl Bridge {
         let id = guid(self.entropy.secret());
         let Some(stream) = self.stream(key) else { return };
         let (relay, url, wire) = (stream.link.relay, stream.link.url.clone(), stream.link.wire);
-        stream.link.phase = LinkPhase::Upgrading { key: ws_key.clone(), head: HeadBuffer::new(limits::HEAD_MAX) };
+        stream.link.phase = LinkPhase::Upgrading {
+            key: ws_key.clone(),
+            head: HeadBuffer::new(limits::HEAD_MAX),
+        };
         let local = matches!(stream.origin, Origin::Local { .. });
         let mut request = Vec::with_capacity(512);
         if local {
             // The path comes from the configuration, the token from the control thread.
-            let target = self.setup.config.relays.get(relay).map(|r| connect_target(&r.path, &id)).unwrap_or_default();
+            let target = self
+                .setup
+                .config
+                .relays
+                .get(relay)
+                .map(|r| connect_target(&r.path, &id))
+                .unwrap_or_default();
             let token = self.token_for(relay);
             let mut headers = vec![USER_AGENT];
             if let Some(token) = &token {
-                headers.push(("ServiceBusAuthorization", token.text.as_str()));
+                headers.push(("ServiceBusAuthorization", token.as_str()));
             }
             upgrade::write_client_request(&mut request, &url.authority(), &target, &ws_key, &headers);
         } else {
@@ -143,7 +162,9 @@ impl Bridge {
 
     fn on_upgrade_bytes(&mut self, wires: &mut Wires, key: StreamKey, bytes: &[u8]) {
         let Some(stream) = self.stream(key) else { return };
-        let LinkPhase::Upgrading { key: ws_key, head } = &mut stream.link.phase else { return };
+        let LinkPhase::Upgrading { key: ws_key, head } = &mut stream.link.phase else {
+            return;
+        };
         let answer = match read_answer(head, bytes, ws_key) {
             Ok(None) => return,
             Ok(Some(rest)) => Ok(rest),
@@ -154,7 +175,9 @@ impl Bridge {
                 stream.link.phase = LinkPhase::Open;
                 self.on_link_open(wires, key);
                 match wires.leases(&rest) {
-                    Some(leases) => leases.into_iter().for_each(|lease| self.on_link_data(wires, key, lease)),
+                    Some(leases) => leases
+                        .into_iter()
+                        .for_each(|lease| self.on_link_data(wires, key, lease)),
                     None => self.fail(wires, key, &Failure::lost("no memory")),
                 }
             }
@@ -163,7 +186,7 @@ impl Bridge {
     }
 
     fn on_link_open(&mut self, wires: &mut Wires, key: StreamKey) {
-        self.counters.joined += 1;
+        self.counters.count(Counter::RendezvousJoined);
         self.set_deadline(wires, key, super::local::PREAMBLE_LIMIT);
         self.send_preamble(wires, key);
         let Some(stream) = self.stream(key) else { return };
@@ -188,16 +211,19 @@ impl Bridge {
             _ => stream.link.early.push(frame),
         }
     }
-
-    /// Whether `id` is still the link of a stream.
-    pub(super) fn is_role(&self, id: WireId, role: Role) -> bool {
-        self.roles.get(id) == Some(&role)
-    }
 }
 
 /// Collects the relay's answer. `Some`: upgraded, and these bytes came behind the head.
-pub(super) fn read_answer(head: &mut HeadBuffer, bytes: &[u8], ws_key: &str) -> Result<Option<Vec<u8>>, String> {
-    if head.extend(bytes).map_err(|violation| violation.to_string())?.is_none() {
+pub(super) fn read_answer(
+    head: &mut HeadBuffer,
+    bytes: &[u8],
+    ws_key: &str,
+) -> Result<Option<Vec<u8>>, String> {
+    if head
+        .extend(bytes)
+        .map_err(|violation| violation.to_string())?
+        .is_none()
+    {
         return Ok(None);
     }
     match ResponseHead::parse(head.bytes()).map_err(|violation| violation.to_string())? {

@@ -11,6 +11,7 @@ use super::lifecycle::Failure;
 use super::stream::{Origin, Preamble, StreamKey};
 use super::{Bridge, LocalSocket};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::ring::Fd;
 use crate::wire::Wires;
 
@@ -24,7 +25,9 @@ impl Bridge {
             .locals
             .get(local.forward)
             .and_then(|forward| Some((forward.relay, config.relays.get(forward.relay)?)));
-        let Some((relay, endpoint)) = endpoint else { return wires.ring().reset(fd) };
+        let Some((relay, endpoint)) = endpoint else {
+            return wires.ring().reset(fd);
+        };
         let url = RelayUrl {
             secure: endpoint.secure,
             host: endpoint.host.clone(),
@@ -35,12 +38,16 @@ impl Bridge {
         let wire = match wires.adopt(fd, peer, None) {
             Ok(wire) => wire,
             Err(error) => {
-                self.counters.refused_full += 1;
+                self.counters.count(Counter::ConnectionsRefused);
                 return tracing::warn!(%peer, %error, "client refused: this bridge is full");
             }
         };
-        self.counters.accepted += 1;
-        let origin = Origin::Local { forward: local.forward, bind: local.bind, peer };
+        self.counters.count(Counter::ConnectionsAccepted);
+        let origin = Origin::Local {
+            forward: local.forward,
+            bind: local.bind,
+            peer,
+        };
         let preamble = Preamble::Reply(ReplyReader::new());
         let key = self.begin_stream(wires, origin, url, relay, preamble, limit);
         self.set_tcp(key, wire);
@@ -54,10 +61,16 @@ impl Bridge {
     pub(super) fn send_preamble(&mut self, wires: &mut Wires, key: StreamKey) {
         let mask = self.entropy.mask();
         let Some(stream) = self.stream(key) else { return };
-        let (Origin::Local { forward, bind, .. }, Some(wire)) = (stream.origin.clone(), stream.link.wire) else {
+        let (Origin::Local { forward, bind, .. }, Some(wire)) = (stream.origin.clone(), stream.link.wire)
+        else {
             return;
         };
-        let bind = self.setup.config.locals.get(forward).and_then(|forward| forward.binds.get(bind));
+        let bind = self
+            .setup
+            .config
+            .locals
+            .get(forward)
+            .and_then(|forward| forward.binds.get(bind));
         let name = bind.map_or("", |bind| bind.port_name.as_str());
         match encode_request(Mode::Stream, name) {
             Ok(preamble) => {
@@ -71,8 +84,12 @@ impl Bridge {
 
     /// Takes the far bridge's answer from the front of its bytes; returns how many are left over for the client.
     pub(super) fn on_reply_bytes(&mut self, wires: &mut Wires, key: StreamKey, bytes: &[u8]) -> usize {
-        let Some(stream) = self.stream(key) else { return bytes.len() };
-        let Preamble::Reply(reader) = &mut stream.preamble else { return 0 };
+        let Some(stream) = self.stream(key) else {
+            return bytes.len();
+        };
+        let Preamble::Reply(reader) = &mut stream.preamble else {
+            return 0;
+        };
         let (used, reply) = reader.feed(bytes);
         let why = match reply {
             None => return used,

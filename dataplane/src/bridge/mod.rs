@@ -31,7 +31,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::config::bridge::BridgeConfig;
-use crate::observe::{Counters, ShardStats};
+use crate::observe::{Counter, Counters, ShardStats};
 use crate::ring::{Fd, Token};
 use crate::shard::{Asks, Entropy, Order, Peers};
 use crate::wire::{Roles, WireEvent, WireId, Wires};
@@ -51,7 +51,7 @@ pub struct BridgeSetup {
     /// The control thread.
     pub asks: Asks,
     /// Counters that others read.
-    pub stats: Arc<ShardStats>,
+    pub stats: ShardStats,
 }
 
 /// One shard of a bridge.
@@ -106,9 +106,21 @@ impl Bridge {
     /// A shard that does nothing yet; tokens and sockets come to it.
     #[must_use]
     pub fn new(setup: BridgeSetup, entropy: Entropy) -> Self {
-        let relays = setup.config.relays.iter().map(|_| RelayState::default()).collect();
-        let mine = setup.config.remotes.iter().enumerate().filter(|(n, _)| n % setup.peers.len().max(1) == setup.shard);
-        let channels = mine.map(|(remote, forward)| Channel::new(remote, forward.relay)).collect();
+        let relays = setup
+            .config
+            .relays
+            .iter()
+            .map(|_| RelayState::default())
+            .collect();
+        let mine = setup
+            .config
+            .remotes
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| n % setup.peers.len().max(1) == setup.shard);
+        let channels = mine
+            .map(|(remote, forward)| Channel::new(remote, forward.relay))
+            .collect();
         Self {
             sockets: Vec::new(),
             roles: Roles::default(),
@@ -145,19 +157,27 @@ impl Bridge {
         result: io::Result<(Fd, Option<SocketAddr>)>,
         more: bool,
     ) {
-        let Some(local) = self.sockets.get(socket as usize).copied() else { return };
+        let Some(local) = self.sockets.get(socket as usize).copied() else {
+            return;
+        };
         match result {
             Ok((fd, Some(peer))) => self.on_client(wires, local, fd, peer),
             // The client was gone before it could be asked for its address.
             Ok((fd, None)) => wires.ring().close(fd),
             Err(error) => {
                 tracing::warn!(%error, "accept failed; next try in {ACCEPT_PAUSE:?}");
-                self.counters.accept_errors += 1;
+                self.counters.count(Counter::AcceptErrors);
             }
         }
         if !more {
-            let id = WireId { index: socket, generation: 0 };
-            wires.set_timer(wires.now().after(ACCEPT_PAUSE), Wires::timer_token(id, timer::ACCEPT));
+            let id = WireId {
+                index: socket,
+                generation: 0,
+            };
+            wires.set_timer(
+                wires.now().after(ACCEPT_PAUSE),
+                Wires::timer_token(id, timer::ACCEPT),
+            );
         }
     }
 
@@ -173,7 +193,13 @@ impl Bridge {
     pub(crate) fn on_timer(&mut self, wires: &mut Wires, token: Token) {
         let index = token.index() as usize;
         match Wires::timer_kind(token) {
-            timer::STREAM => self.on_stream_timer(wires, StreamKey { index, serial: token.generation() }),
+            timer::STREAM => self.on_stream_timer(
+                wires,
+                StreamKey {
+                    index,
+                    serial: token.generation(),
+                },
+            ),
             timer::CHANNEL => self.on_channel_timer(wires, index),
             timer::ACCEPT => {
                 if let Some(local) = self.sockets.get(index) {
@@ -195,9 +221,9 @@ impl Bridge {
 
     /// Lets others read the counters.
     pub(crate) fn publish(&mut self, wires: &Wires) {
-        self.counters.connections = wires.len() as u64;
-        self.counters.streams = self.streams.len() as u64;
-        self.setup.stats.publish(&self.counters);
+        wires.count(&mut self.counters);
+        self.counters.set(Counter::StreamsOpen, self.streams.len() as u64);
+        self.counters.publish(&self.setup.stats);
     }
 
     /// Streams that are open or opening, for tests.
@@ -207,6 +233,8 @@ impl Bridge {
     }
 
     fn stream(&mut self, key: StreamKey) -> Option<&mut Stream> {
-        self.streams.get_mut(key.index).filter(|stream| stream.serial == key.serial)
+        self.streams
+            .get_mut(key.index)
+            .filter(|stream| stream.serial == key.serial)
     }
 }

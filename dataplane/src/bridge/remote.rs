@@ -12,6 +12,7 @@ use super::lifecycle::Failure;
 use super::resolve::Question;
 use super::stream::{Origin, Preamble, StreamKey};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::wire::Wires;
 
 /// Limit for opening a rendezvous: the relay gives up after 30 s.
@@ -24,20 +25,31 @@ impl Bridge {
         let url = match parse_ws_url(address) {
             Ok(url) => url,
             Err(error) => {
-                self.counters.failed += 1;
+                self.counters.count(Counter::StreamsFailed);
                 return tracing::warn!(relay = %self.relay_name(relay), %error, "rendezvous address not understood");
             }
         };
-        self.counters.accepted += 1;
+        self.counters.count(Counter::ConnectionsAccepted);
         let preamble = Preamble::Request(RequestReader::new());
-        let key = self.begin_stream(wires, Origin::Remote { relay }, url, relay, preamble, RENDEZVOUS_LIMIT);
+        let key = self.begin_stream(
+            wires,
+            Origin::Remote { relay },
+            url,
+            relay,
+            preamble,
+            RENDEZVOUS_LIMIT,
+        );
         self.open_link(wires, key);
     }
 
     /// Takes the far bridge's preamble from the front of its bytes; returns how many were used.
     pub(super) fn on_request_bytes(&mut self, wires: &mut Wires, key: StreamKey, bytes: &[u8]) -> usize {
-        let Some(stream) = self.stream(key) else { return bytes.len() };
-        let Preamble::Request(reader) = &mut stream.preamble else { return 0 };
+        let Some(stream) = self.stream(key) else {
+            return bytes.len();
+        };
+        let Preamble::Request(reader) = &mut stream.preamble else {
+            return 0;
+        };
         match reader.feed(bytes) {
             Ok((used, None)) => used,
             Ok((used, Some(request))) => {
@@ -47,20 +59,24 @@ impl Bridge {
             }
             Err(PreambleFault::Version) => {
                 self.reply(wires, key, Reply::Version);
-                self.fail(wires, key, &Failure::told("the far end does not speak the bridge's preamble"));
-                bytes.len()
-            }
-            Err(fault) => {
-                self.fail(wires, key, &Failure::told(fault.to_string()));
+                self.fail(
+                    wires,
+                    key,
+                    &Failure::told("the far end does not speak the bridge's preamble"),
+                );
                 bytes.len()
             }
         }
     }
 
     fn on_request(&mut self, wires: &mut Wires, key: StreamKey, request: &Request) {
-        let Some(relay) = self.stream(key).map(|stream| stream.link.relay) else { return };
+        let Some(relay) = self.stream(key).map(|stream| stream.link.relay) else {
+            return;
+        };
         let config = std::sync::Arc::clone(&self.setup.config);
-        let Some(forward) = config.remotes.iter().find(|forward| forward.relay == relay) else { return };
+        let Some(forward) = config.remotes.iter().find(|forward| forward.relay == relay) else {
+            return;
+        };
         let names = forward.targets.iter().map(|target| target.port_name.as_str());
         let Some(chosen) = select(names.clone(), &request.name) else {
             let known: Vec<&str> = names.collect();
@@ -77,7 +93,9 @@ impl Bridge {
         self.set_deadline(wires, key, TARGET_LIMIT);
         let Some(stream) = self.stream(key) else { return };
         stream.tcp.target = Some(chosen);
-        let Some(target) = forward.targets.get(chosen) else { return };
+        let Some(target) = forward.targets.get(chosen) else {
+            return;
+        };
         if let Ok(ip) = target.host.parse::<IpAddr>() {
             return self.on_target_addresses(wires, key, Ok(vec![SocketAddr::new(ip, target.port)]));
         }
@@ -112,7 +130,12 @@ impl Bridge {
     }
 
     /// Tries the next address of the target.
-    pub(super) fn connect_target(&mut self, wires: &mut Wires, key: StreamKey, last: Option<&std::io::Error>) {
+    pub(super) fn connect_target(
+        &mut self,
+        wires: &mut Wires,
+        key: StreamKey,
+        last: Option<&std::io::Error>,
+    ) {
         let mut last = last.map(ToString::to_string);
         loop {
             let Some(stream) = self.stream(key) else { return };
@@ -122,7 +145,10 @@ impl Bridge {
             }
             let address = stream.tcp.addresses.remove(0);
             let sources = &self.setup.config.bind_addresses;
-            let bind = sources.iter().find(|ip| ip.is_ipv4() == address.is_ipv4()).map(|ip| SocketAddr::new(*ip, 0));
+            let bind = sources
+                .iter()
+                .find(|ip| ip.is_ipv4() == address.is_ipv4())
+                .map(|ip| SocketAddr::new(*ip, 0));
             match wires.connect(address, bind, None) {
                 Ok(wire) => return self.set_tcp(key, wire),
                 Err(error) => last = Some(format!("{address}: {error}")),
@@ -135,7 +161,9 @@ impl Bridge {
         self.clear_deadline(wires, key);
         let Some(stream) = self.stream(key) else { return };
         stream.tcp.open = true;
-        let (Some(tcp), early) = (stream.tcp.wire, std::mem::take(&mut stream.tcp.early)) else { return };
+        let (Some(tcp), early) = (stream.tcp.wire, std::mem::take(&mut stream.tcp.early)) else {
+            return;
+        };
         stream.tcp.early_len = 0;
         let ended = stream.tcp.end_after_early;
         let link = stream.link.wire;

@@ -1,16 +1,14 @@
 //! Addresses and tokens: asked for on the control thread, waited for here.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use viaduct_proto::hybrid::RelayUrl;
+use viaduct_proto::hybrid::{RelayUrl, Token};
 use viaduct_proto::time::Now;
 
 use super::Bridge;
 use super::stream::StreamKey;
 use crate::config::bridge::Credential;
-use crate::shard::Issued;
 use crate::wire::Wires;
 
 /// How long addresses of a relay are used before they are looked up again.
@@ -26,7 +24,7 @@ pub(super) struct RelayState {
     ticket: Option<u64>,
     /// Streams and channels that wait for addresses or for the token.
     waiting: Vec<Waiter>,
-    pub(super) token: Option<Result<Arc<Issued>, String>>,
+    pub(super) token: Option<Result<Option<Token>, String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +55,11 @@ impl Bridge {
         if let Ok(ip) = url.host.parse::<IpAddr>() {
             return Some(Ok(vec![SocketAddr::new(ip, url.port)]));
         }
-        if let Some(known) = self.stream(key).map(|stream| stream.link.addresses.clone()).filter(|a| !a.is_empty()) {
+        if let Some(known) = self
+            .stream(key)
+            .map(|stream| stream.link.addresses.clone())
+            .filter(|a| !a.is_empty())
+        {
             return Some(Ok(known));
         }
         let config = self.setup.config.relays.get(relay)?;
@@ -86,9 +88,15 @@ impl Bridge {
             return Some(Ok(vec![SocketAddr::new(ip, port)]));
         }
         let state = self.relays.get_mut(relay)?;
-        let fresh = state.looked_up.is_some_and(|at| wires.now().since(at) < ADDRESSES_FRESH);
+        let fresh = state
+            .looked_up
+            .is_some_and(|at| wires.now().since(at) < ADDRESSES_FRESH);
         if fresh && !state.addresses.is_empty() {
-            let addresses = state.addresses.iter().map(|a| SocketAddr::new(a.ip(), port)).collect();
+            let addresses = state
+                .addresses
+                .iter()
+                .map(|a| SocketAddr::new(a.ip(), port))
+                .collect();
             return Some(Ok(addresses));
         }
         if state.ticket.is_none() {
@@ -108,7 +116,12 @@ impl Bridge {
         }
     }
 
-    pub(super) fn on_resolved(&mut self, wires: &mut Wires, ticket: u64, result: Result<Vec<SocketAddr>, String>) {
+    pub(super) fn on_resolved(
+        &mut self,
+        wires: &mut Wires,
+        ticket: u64,
+        result: Result<Vec<SocketAddr>, String>,
+    ) {
         match self.questions.remove(&ticket) {
             Some(Question::Target(key)) => self.on_target_addresses(wires, key, result),
             Some(Question::Node(key)) => match result {
@@ -125,9 +138,16 @@ impl Bridge {
         }
     }
 
-    fn on_relay_resolved(&mut self, wires: &mut Wires, relay: usize, result: Result<Vec<SocketAddr>, String>) {
+    fn on_relay_resolved(
+        &mut self,
+        wires: &mut Wires,
+        relay: usize,
+        result: Result<Vec<SocketAddr>, String>,
+    ) {
         let now = wires.now();
-        let Some(state) = self.relays.get_mut(relay) else { return };
+        let Some(state) = self.relays.get_mut(relay) else {
+            return;
+        };
         state.ticket = None;
         let waiting = std::mem::take(&mut state.waiting);
         match result {
@@ -139,7 +159,9 @@ impl Bridge {
             Err(why) => {
                 for waiter in waiting {
                     match waiter {
-                        Waiter::Stream(key) => self.fail(wires, key, &super::lifecycle::Failure::lost(why.clone())),
+                        Waiter::Stream(key) => {
+                            self.fail(wires, key, &super::lifecycle::Failure::lost(why.clone()))
+                        }
                         Waiter::Channel(index) => self.channel_failed(wires, index, &why),
                     }
                 }
@@ -157,12 +179,16 @@ impl Bridge {
     }
 
     /// The token that a handshake with this relay carries now.
-    pub(super) fn token_for(&self, relay: usize) -> Option<Arc<Issued>> {
-        self.relays.get(relay)?.token.as_ref()?.as_ref().ok().cloned()
+    pub(super) fn token_for(&self, relay: usize) -> Option<Token> {
+        self.relays.get(relay)?.token.as_ref()?.as_ref().ok()?.clone()
     }
 
     pub(super) fn needs_token(&self, relay: usize) -> bool {
-        self.setup.config.relays.get(relay).is_some_and(|relay| relay.credential != Credential::Anonymous)
+        self.setup
+            .config
+            .relays
+            .get(relay)
+            .is_some_and(|relay| relay.credential != Credential::Anonymous)
     }
 
     pub(super) fn wait_for_token(&mut self, relay: usize, key: StreamKey) {
@@ -177,8 +203,10 @@ impl Bridge {
         }
     }
 
-    pub(super) fn on_token(&mut self, wires: &mut Wires, relay: usize, token: Result<Arc<Issued>, String>) {
-        let Some(state) = self.relays.get_mut(relay) else { return };
+    pub(super) fn on_token(&mut self, wires: &mut Wires, relay: usize, token: Result<Option<Token>, String>) {
+        let Some(state) = self.relays.get_mut(relay) else {
+            return;
+        };
         state.token = Some(token);
         let waiting = std::mem::take(&mut state.waiting);
         self.wake(wires, waiting);

@@ -4,13 +4,15 @@
 //! as one piece. In the other direction the payload leaves as a range of the buffer it came in.
 
 use viaduct_proto::ws::{
-    CloseCode, CloseFrame, FrameHeader, Item, OpCode, apply_mask, encode_empty_close, encode_close, encode_pong,
+    CloseCode, CloseFrame, FrameHeader, Item, OpCode, apply_mask, encode_close, encode_empty_close,
+    encode_pong,
 };
 
 use super::Bridge;
 use super::lifecycle::Failure;
 use super::stream::{Preamble, StreamKey};
 use crate::buf::{Chunk, Lease};
+use crate::observe::Counter;
 use crate::wire::{WireEvent, Wires};
 
 /// Largest payload of a frame: .NET readers store a frame whole before they deliver it.
@@ -48,7 +50,7 @@ impl Bridge {
         let Some(stream) = self.stream(key) else { return };
         let (tcp, link, open) = (stream.tcp.wire, stream.link.wire, stream.is_link_open());
         stream.sent += lease.filled() as u64;
-        self.counters.bytes += lease.filled() as u64;
+        self.counters.add(Counter::Bytes, lease.filled() as u64);
         if lease.filled() <= FRAME_MAX {
             let mask = self.entropy.mask();
             apply_mask(lease.data_mut(), mask, 0);
@@ -60,7 +62,9 @@ impl Bridge {
         } else {
             self.send_frames(wires, key, lease);
         }
-        let (Some(tcp), Some(link)) = (tcp, link.or(tcp)) else { return };
+        let (Some(tcp), Some(link)) = (tcp, link.or(tcp)) else {
+            return;
+        };
         // Until the link is open one buffer of the client's is kept, not more.
         if !open || wires.queued(link) > wires.high_water() {
             wires.pause(tcp);
@@ -94,14 +98,19 @@ impl Bridge {
                 match stream.link.reader.next(rest) {
                     Ok(step) => {
                         match step.item {
-                            Some(Item::Payload { range, .. }) => payload.push(at + range.start..at + range.end),
+                            Some(Item::Payload { range, .. }) => {
+                                payload.push(at + range.start..at + range.end)
+                            }
                             Some(item @ (Item::Ping(_) | Item::Close(_))) => control.push(item),
                             Some(Item::Data { .. } | Item::Pong(_)) | None => {}
                         }
                         at += step.consumed;
                     }
                     Err(violation) => {
-                        let failure = Failure { why: violation.to_string(), close: Some(violation.close_code()) };
+                        let failure = Failure {
+                            why: violation.to_string(),
+                            close: Some(violation.close_code()),
+                        };
                         return self.fail(wires, key, &failure);
                     }
                 }
@@ -136,7 +145,7 @@ impl Bridge {
         if chunk.is_empty() {
             return;
         }
-        self.counters.bytes += chunk.len() as u64;
+        self.counters.add(Counter::Bytes, chunk.len() as u64);
         let Some(stream) = self.stream(key) else { return };
         stream.received += chunk.len() as u64;
         let link = stream.link.wire;
@@ -179,12 +188,19 @@ impl Bridge {
     /// A Close that is no FIN: the far end says why there is no stream, or why it breaks.
     fn on_refused_by_far_end(&mut self, wires: &mut Wires, key: StreamKey, frame: Option<&CloseFrame>) {
         let why = match frame {
-            Some(frame) => format!("the far end closed with {} {}", frame.code.0, frame.reason.as_str()),
+            Some(frame) => format!(
+                "the far end closed with {} {}",
+                frame.code.0,
+                frame.reason.as_str()
+            ),
             None => "the far end closed before it answered the preamble".to_owned(),
         };
         if self.stream(key).is_some_and(|stream| !stream.link.said_close) {
             let mask = Some(self.entropy.mask());
-            let answer = frame.map_or_else(|| encode_empty_close(mask), |frame| encode_close(frame.code, "", mask));
+            let answer = frame.map_or_else(
+                || encode_empty_close(mask),
+                |frame| encode_close(frame.code, "", mask),
+            );
             self.send_link(wires, key, Chunk::from_slice(&answer));
         }
         let Some(stream) = self.stream(key) else { return };
@@ -198,5 +214,10 @@ impl Bridge {
 }
 
 const fn binary(len: usize, mask: [u8; 4]) -> FrameHeader {
-    FrameHeader { fin: true, opcode: OpCode::Binary, mask: Some(mask), len: len as u64 }
+    FrameHeader {
+        fin: true,
+        opcode: OpCode::Binary,
+        mask: Some(mask),
+        len: len as u64,
+    }
 }

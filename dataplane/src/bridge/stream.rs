@@ -39,7 +39,11 @@ pub(super) struct Stream {
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// `-L`: forward and bind.
-    Local { forward: usize, bind: usize, peer: SocketAddr },
+    Local {
+        forward: usize,
+        bind: usize,
+        peer: SocketAddr,
+    },
     /// `-T`: index into the configuration's relays.
     Remote { relay: usize },
 }
@@ -104,7 +108,14 @@ pub(super) enum Preamble {
 }
 
 impl Stream {
-    pub(super) fn new(serial: u32, origin: Origin, url: RelayUrl, relay: usize, preamble: Preamble, now: Now) -> Self {
+    pub(super) fn new(
+        serial: u32,
+        origin: Origin,
+        url: RelayUrl,
+        relay: usize,
+        preamble: Preamble,
+        now: Now,
+    ) -> Self {
         Self {
             serial,
             origin,

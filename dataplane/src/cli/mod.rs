@@ -12,3 +12,4 @@ pub mod forwards;
 pub mod options;
 pub mod quickstart;
 pub mod relay;
+pub mod run;

@@ -54,7 +54,10 @@ async fn bytes(State(demo): State<Arc<Demo>>, RawQuery(query): RawQuery) -> Resp
     let wanted = query
         .as_deref()
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("n=")));
-    let Some(n) = wanted.and_then(|n| n.parse::<usize>().ok()).filter(|n| *n <= BYTES_MAX) else {
+    let Some(n) = wanted
+        .and_then(|n| n.parse::<usize>().ok())
+        .filter(|n| *n <= BYTES_MAX)
+    else {
         let text = format!("give the number of bytes, 0 to {BYTES_MAX}: /bytes?n=1024\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     };

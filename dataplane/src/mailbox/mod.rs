@@ -19,7 +19,10 @@ pub struct Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), waker: self.waker.clone() }
+        Self {
+            queue: Arc::clone(&self.queue),
+            waker: self.waker.clone(),
+        }
     }
 }
 
@@ -33,7 +36,13 @@ pub struct Receiver<T> {
 /// A mailbox of `capacity`.
 pub fn mailbox<T: Send>(capacity: usize, waker: Waker) -> (Sender<T>, Receiver<T>) {
     let queue = Arc::new(ArrayQueue::new(capacity));
-    (Sender { queue: Arc::clone(&queue), waker: waker.clone() }, Receiver { queue, waker })
+    (
+        Sender {
+            queue: Arc::clone(&queue),
+            waker: waker.clone(),
+        },
+        Receiver { queue, waker },
+    )
 }
 
 impl<T: Send> Sender<T> {

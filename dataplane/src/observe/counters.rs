@@ -45,6 +45,9 @@ macro_rules! counters {
 
 counters! {
     ConnectionsAccepted, "connections_accepted_total", Total, "TCP connections accepted.";
+    AcceptErrors, "accept_errors_total", Total, "Failures to accept, mostly for want of descriptors.";
+    ConnectionsMovedIn, "connections_moved_in_total", Total, "Connections taken over from another shard.";
+    ConnectionsMovedOut, "connections_moved_out_total", Total, "Connections given to the shard of their path.";
     ConnectionsDialled, "connections_dialled_total", Total, "TCP connections opened to relays and targets.";
     ConnectionsRefused, "connections_refused_total", Total, "TCP connections closed at once because a limit was reached.";
     ConnectionsOpen, "connections_open", Level, "TCP connections open.";
@@ -52,19 +55,22 @@ counters! {
     RequestsRefused, "requests_refused_total", Total, "Requests answered with an HTTP error status.";
     ListenersOnline, "listeners_online", Level, "Control channels open.";
     ListenersLost, "listeners_lost_total", Total, "Control channels closed because no answer came or the token expired.";
+    ListenersRegistered, "listeners_registered_total", Total, "Control channels registered.";
+    SendersOffered, "senders_offered_total", Total, "Senders offered to a listener.";
+    RendezvousRejected, "rendezvous_rejected_total", Total, "Senders that their listener rejected.";
+    ProtocolViolations, "protocol_violations_total", Total, "Streams ended because a peer broke the protocol.";
     RendezvousJoined, "rendezvous_joined_total", Total, "Senders joined with a listener.";
     RendezvousTimedOut, "rendezvous_timed_out_total", Total, "Senders whom no listener accepted in time.";
     StreamsOpen, "streams_open", Level, "Streams running.";
     StreamsFinished, "streams_finished_total", Total, "Streams that ended in order.";
     StreamsFailed, "streams_failed_total", Total, "Streams that ended with an error.";
-    BytesToListeners, "bytes_to_listeners_total", Total, "Payload bytes from senders to listeners.";
-    BytesToSenders, "bytes_to_senders_total", Total, "Payload bytes from listeners to senders.";
+    Frames, "frames_total", Total, "Data frames passed on.";
+    Bytes, "bytes_total", Total, "Bytes received for passing on, frame headers included.";
     RingEnters, "ring_enters_total", Total, "System calls of the ring.";
     RingCompletions, "ring_completions_total", Total, "Completions of the ring.";
     BuffersMissed, "buffers_missed_total", Total, "Receives that waited because the buffer pool was empty.";
     SmallBuffersFree, "small_buffers_free", Level, "Small buffers free.";
     LargeBuffersFree, "large_buffers_free", Level, "Large buffers free.";
-    QueueBytes, "queue_bytes", Level, "Heap held by queues, of the limit queue_bytes.";
     Turns, "turns_total", Total, "Turns of the shard.";
 }
 

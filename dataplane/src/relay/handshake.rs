@@ -8,6 +8,7 @@ use viaduct_proto::ws::upgrade;
 use viaduct_proto::{Parsed, limits};
 
 use super::{Head, Leaving, Relay, Role, timer};
+use crate::observe::Counter;
 use crate::shard::{Handover, Order};
 use crate::wire::{WireEvent, WireId, Wires};
 
@@ -16,9 +17,19 @@ const AUTHORIZATION: &str = "ServiceBusAuthorization";
 
 impl Relay {
     pub(super) fn begin_head(&mut self, wires: &mut Wires, id: WireId, since: Now) {
-        let deadline = wires.set_timer(since.after(self.setup.limits.head), Wires::timer_token(id, timer::HEAD));
+        let deadline = wires.set_timer(
+            since.after(self.setup.limits.head),
+            Wires::timer_token(id, timer::HEAD),
+        );
         let buffer = HeadBuffer::new(limits::HEAD_MAX);
-        self.roles.insert(id, Role::Head(Box::new(Head { buffer, since, deadline })));
+        self.roles.insert(
+            id,
+            Role::Head(Box::new(Head {
+                buffer,
+                since,
+                deadline,
+            })),
+        );
     }
 
     pub(super) fn on_head_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
@@ -44,13 +55,15 @@ impl Relay {
     pub(super) fn on_head_deadline(&mut self, wires: &mut Wires, id: WireId) {
         if matches!(self.roles.get(id), Some(Role::Head(_))) {
             tracing::debug!(peer = ?wires.peer(id), "request head not complete in time");
-            self.counters.slow_heads += 1;
+            self.counters.count(Counter::HandshakesFailed);
             self.refuse_plain(wires, id, &Refusal::HeadTimeout);
         }
     }
 
     fn on_head_bytes(&mut self, wires: &mut Wires, id: WireId, bytes: &[u8]) {
-        let Some(Role::Head(head)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Head(head)) = self.roles.get_mut(id) else {
+            return;
+        };
         let parsed = match head.buffer.extend(bytes) {
             Ok(None) => return,
             Ok(Some(_)) => RequestHead::parse(head.buffer.bytes()),
@@ -65,7 +78,7 @@ impl Relay {
                 self.on_head(wires, id, request, unread);
             }
             Err(violation) => {
-                self.counters.bad_heads += 1;
+                self.counters.count(Counter::HandshakesFailed);
                 self.refuse_plain(wires, id, &Refusal::from(violation));
             }
         }
@@ -87,7 +100,9 @@ impl Relay {
         let offer = match upgrade::server_offer(&head) {
             Ok(offer) => offer,
             Err(why) => {
-                let refusal = Refusal::NotWebSocket { missing: why.missing() };
+                let refusal = Refusal::NotWebSocket {
+                    missing: why.missing(),
+                };
                 return self.refuse(wires, id, &refusal, &head, &target.path);
             }
         };
@@ -110,19 +125,38 @@ impl Relay {
     }
 
     /// Checks the token of a request: header first, then query (reference section 2.7).
-    pub(super) fn authorize(&self, wires: &Wires, head: &RequestHead, target: &HcTarget, need: Rights) -> Result<Grant, AuthError> {
-        let text = head.headers.get(AUTHORIZATION).or_else(|| target.token.as_ref().map(|token| token.as_str()));
-        let text = text.filter(|text| !text.trim().is_empty()).ok_or(AuthError::Missing)?;
+    pub(super) fn authorize(
+        &self,
+        wires: &Wires,
+        head: &RequestHead,
+        target: &HcTarget,
+        need: Rights,
+    ) -> Result<Grant, AuthError> {
+        let text = head
+            .headers
+            .get(AUTHORIZATION)
+            .or_else(|| target.token.as_ref().map(|token| token.as_str()));
+        let text = text
+            .filter(|text| !text.trim().is_empty())
+            .ok_or(AuthError::Missing)?;
         let host = head.headers.get("Host").unwrap_or_default();
         self.verify(wires, text, host, &target.path, need)
     }
 
     /// Checks a token against the rules of the hybrid connection that `path` belongs to, then the namespace's.
-    pub(super) fn verify(&self, wires: &Wires, text: &str, host: &str, path: &str, need: Rights) -> Result<Grant, AuthError> {
+    pub(super) fn verify(
+        &self,
+        wires: &Wires,
+        text: &str,
+        host: &str,
+        path: &str,
+        need: Rights,
+    ) -> Result<Grant, AuthError> {
         let token = SasToken::parse(text).map_err(|_| AuthError::Malformed)?;
         let namespace = &self.setup.namespace;
         let lower = path.to_ascii_lowercase();
-        let own = viaduct_proto::hybrid::match_entity(&namespace.entities, &lower).map(|(_, entity, _)| &entity.rules);
+        let own = viaduct_proto::hybrid::match_entity(&namespace.entities, &lower)
+            .map(|(_, entity, _)| &entity.rules);
         let rules = own.into_iter().flatten().chain(&namespace.rules);
         sas::verify(&token, host, path, rules, need, wires.unix())
     }
@@ -132,7 +166,16 @@ impl Relay {
             Some(Role::Head(head)) => head.since,
             _ => wires.now(),
         };
-        self.take_role(wires, id, Role::Leaving(Box::new(Leaving { to, head, unread, since })));
+        self.take_role(
+            wires,
+            id,
+            Role::Leaving(Box::new(Leaving {
+                to,
+                head,
+                unread,
+                since,
+            })),
+        );
         self.try_leave(wires, id);
     }
 
@@ -155,17 +198,29 @@ impl Relay {
     fn try_leave(&mut self, wires: &mut Wires, id: WireId) {
         wires.pause(id);
         let Some(moved) = wires.move_out(id) else { return };
-        let Some(Role::Leaving(leaving)) = self.roles.remove(id) else { return };
-        let Leaving { to, head, unread, since } = *leaving;
-        self.counters.moved_out += 1;
-        let order = Order::Adopt(Box::new(Handover { moved, head, unread, since }));
+        let Some(Role::Leaving(leaving)) = self.roles.remove(id) else {
+            return;
+        };
+        let Leaving {
+            to,
+            head,
+            unread,
+            since,
+        } = *leaving;
+        self.counters.count(Counter::ConnectionsMovedOut);
+        let order = Order::Adopt(Box::new(Handover {
+            moved,
+            head,
+            unread,
+            since,
+        }));
         let full = match self.setup.peers.get(to) {
             Some(peer) => peer.send(order).err().map(|full| full.0),
             None => Some(order),
         };
         if let Some(Order::Adopt(handover)) = full {
             // Its shard is overloaded: the connection is closed, the client tries again.
-            self.counters.refused_full += 1;
+            self.counters.count(Counter::ConnectionsRefused);
             wires.discard(handover.moved);
         }
     }

@@ -20,6 +20,7 @@ use viaduct_proto::ws::{
 
 use super::{Relay, Role, timer};
 use crate::buf::{Chunk, Lease};
+use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireError, WireEvent, WireId, Wires};
 
@@ -52,11 +53,12 @@ enum State {
 
 impl Relay {
     pub(super) fn join(&mut self, wires: &mut Wires, sender: WireId, listener: WireId) {
-        self.counters.joined += 1;
+        self.counters.count(Counter::RendezvousJoined);
         for (id, other) in [(sender, listener), (listener, sender)] {
-            let timer = self.setup.limits.idle_ping.map(|wait| {
-                wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM))
-            });
+            let timer =
+                self.setup.limits.idle_ping.map(|wait| {
+                    wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM))
+                });
             let joined = Joined {
                 other,
                 reader: Reader::new(Side::Server),
@@ -86,16 +88,20 @@ impl Relay {
     /// Bytes that were read before the two ends were joined.
     pub(super) fn forward_early(&mut self, wires: &mut Wires, id: WireId, bytes: &[u8]) {
         match wires.leases(bytes) {
-            Some(leases) => leases.into_iter().for_each(|lease| self.forward(wires, id, lease)),
+            Some(leases) => leases
+                .into_iter()
+                .for_each(|lease| self.forward(wires, id, lease)),
             None => self.on_end(wires, id, None),
         }
     }
 
     fn forward(&mut self, wires: &mut Wires, id: WireId, mut lease: Lease) {
-        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
+            return;
+        };
         joined.active = true;
         let other = joined.other;
-        self.counters.bytes += lease.filled() as u64;
+        self.counters.add(Counter::Bytes, lease.filled() as u64);
         let mut out = std::mem::take(&mut self.pieces);
         let result = cut_frames(&mut joined.reader, lease.data_mut(), &mut out);
         let orphan = joined.state == State::Orphan;
@@ -110,11 +116,11 @@ impl Relay {
                     return wires.abort(id);
                 }
                 Piece::Frame { range, frames } => {
-                    self.counters.frames += u64::from(frames);
+                    self.counters.add(Counter::Frames, u64::from(frames));
                     wires.send(other, chunk.slice(range));
                 }
                 Piece::Header(header) => {
-                    self.counters.frames += 1;
+                    self.counters.count(Counter::Frames);
                     wires.send(other, Chunk::from_slice(&header.encode()));
                 }
                 Piece::Ping(pong) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
@@ -135,7 +141,9 @@ impl Relay {
 
     /// Sends a frame of our own to `id`, now or when the other end's frame is complete. Only the latest is kept.
     fn send_between_frames(&mut self, wires: &mut Wires, id: WireId, frame: Chunk) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get(id) else {
+            return;
+        };
         let inside = match self.roles.get(joined.other) {
             Some(Role::Joined(source)) => source.reader.is_mid_frame(),
             _ => false,
@@ -148,14 +156,18 @@ impl Relay {
     }
 
     fn release_held(&mut self, wires: &mut Wires, id: WireId) {
-        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
+            return;
+        };
         if let Some(frame) = joined.held.take() {
             self.send_between_frames(wires, id, frame);
         }
     }
 
     fn on_close(&mut self, wires: &mut Wires, id: WireId, frame: Option<&CloseFrame>) {
-        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
+            return;
+        };
         let (other, state) = (joined.other, joined.state);
         joined.state = State::HasClosed;
         if state == State::Orphan {
@@ -166,9 +178,10 @@ impl Relay {
             None => encode_empty_close(None),
         };
         wires.send(other, Chunk::from_slice(&close));
-        let both = matches!(self.roles.get(other), Some(Role::Joined(peer)) if peer.state == State::HasClosed);
+        let both =
+            matches!(self.roles.get(other), Some(Role::Joined(peer)) if peer.state == State::HasClosed);
         if both {
-            self.counters.closed += 1;
+            self.counters.count(Counter::StreamsFinished);
             self.part(wires, id);
             self.part(wires, other);
         }
@@ -176,7 +189,9 @@ impl Relay {
 
     /// One end is there no more: EOF or reset.
     fn on_end(&mut self, wires: &mut Wires, id: WireId, error: Option<&WireError>) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get(id) else {
+            return;
+        };
         let (other, had_closed) = (joined.other, joined.state == State::HasClosed && error.is_none());
         if joined.state == State::Orphan {
             return self.drop_end(wires, id);
@@ -195,19 +210,25 @@ impl Relay {
             }
             return;
         }
-        self.counters.aborted += 1;
+        self.counters.count(Counter::StreamsFailed);
         tracing::debug!(peer = ?wires.peer(other), error = error.map(tracing::field::display), "stream broke");
         self.part(wires, other);
     }
 
     fn on_violation(&mut self, wires: &mut Wires, id: WireId, violation: Violation) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get(id) else {
+            return;
+        };
         let other = joined.other;
         tracing::info!(peer = ?wires.peer(id), "stream ended: {violation}");
-        self.counters.violations += 1;
-        let inside = matches!(self.roles.get(other), Some(Role::Joined(source)) if source.reader.is_mid_frame());
+        self.counters.count(Counter::ProtocolViolations);
+        let inside =
+            matches!(self.roles.get(other), Some(Role::Joined(source)) if source.reader.is_mid_frame());
         if !inside {
-            wires.send(id, Chunk::from_slice(&encode_close(violation.close_code(), violation.text(), None)));
+            wires.send(
+                id,
+                Chunk::from_slice(&encode_close(violation.close_code(), violation.text(), None)),
+            );
         }
         self.part(wires, id);
         self.part(wires, other);
@@ -234,11 +255,15 @@ impl Relay {
 
     /// Looks after an idle stream: a ping keeps middleboxes from forgetting it.
     pub(super) fn on_stream_timer(&mut self, wires: &mut Wires, id: WireId) {
-        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
+            return;
+        };
         if joined.state == State::Orphan {
             return self.drop_end(wires, id);
         }
-        let Some(wait) = self.setup.limits.idle_ping else { return };
+        let Some(wait) = self.setup.limits.idle_ping else {
+            return;
+        };
         joined.timer = Some(wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM)));
         let idle = !std::mem::take(&mut joined.active);
         if idle && wires.queued(id) == 0 {
@@ -251,7 +276,10 @@ impl Relay {
 #[derive(Debug)]
 pub(super) enum Piece {
     /// Bytes to pass on: a header written in place, payload, or both.
-    Frame { range: Range<usize>, frames: u32 },
+    Frame {
+        range: Range<usize>,
+        frames: u32,
+    },
     /// A header whose original came in two buffers.
     Header(FrameHeader),
     /// The answer to a ping.
@@ -299,5 +327,8 @@ fn push_bytes(out: &mut Vec<Piece>, range: Range<usize>, new_frames: u32) {
         *frames += new_frames;
         return;
     }
-    out.push(Piece::Frame { range, frames: new_frames });
+    out.push(Piece::Frame {
+        range,
+        frames: new_frames,
+    });
 }

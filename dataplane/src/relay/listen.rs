@@ -2,8 +2,8 @@
 
 use viaduct_proto::http1::RequestHead;
 use viaduct_proto::hybrid::{
-    ControlEnd, FromListener, HcTarget, Listener as Machine, ListenerOutput, ListenerTimers, Refusal, entity_key,
-    parse_from_listener,
+    ControlEnd, FromListener, HcTarget, Listener as Machine, ListenerOutput, ListenerTimers, Refusal,
+    entity_key, parse_from_listener,
 };
 use viaduct_proto::limits;
 use viaduct_proto::sas::Rights;
@@ -15,6 +15,7 @@ use viaduct_proto::ws::{
 
 use super::{Relay, Role, timer};
 use crate::buf::{Chunk, Lease};
+use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
 
@@ -30,10 +31,6 @@ pub(super) struct Entity {
 }
 
 impl Entity {
-    pub(super) fn listeners(&self) -> &[WireId] {
-        &self.listeners
-    }
-
     /// The next listener whose channel is not stuck.
     pub(super) fn pick(&mut self, wires: &Wires) -> Option<WireId> {
         let count = self.listeners.len();
@@ -72,7 +69,9 @@ impl Relay {
         offer: &ServerOffer,
         unread: &[u8],
     ) -> Result<(), Refusal> {
-        let grant = self.authorize(wires, head, target, Rights::LISTEN).map_err(Refusal::Unauthorized)?;
+        let grant = self
+            .authorize(wires, head, target, Rights::LISTEN)
+            .map_err(Refusal::Unauthorized)?;
         let key = entity_key(&target.path);
         let namespace = &self.setup.namespace;
         if !namespace.autocreate && !namespace.entities.contains_key(&key) {
@@ -102,7 +101,8 @@ impl Relay {
         let mut answer = Vec::new();
         upgrade::write_switching(&mut answer, &offer.key, None);
         wires.send(id, Chunk::from_vec(answer));
-        self.counters.listeners_registered += 1;
+        self.counters.count(Counter::ListenersRegistered);
+        self.counters.count(Counter::ListenersOnline);
         tracing::info!(
             peer = ?wires.peer(id), path = %target.path, operation = "NewListenerRegistered", "listener registered"
         );
@@ -127,7 +127,9 @@ impl Relay {
 
     fn on_listener_bytes(&mut self, wires: &mut Wires, id: WireId, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
-            let Some(Role::Listener(listener)) = self.roles.get_mut(id) else { return };
+            let Some(Role::Listener(listener)) = self.roles.get_mut(id) else {
+                return;
+            };
             listener.machine.on_bytes(wires.now());
             let step = match listener.reader.next(bytes) {
                 Ok(step) => step,
@@ -145,7 +147,9 @@ impl Relay {
     }
 
     fn on_listener_item(&mut self, wires: &mut Wires, id: WireId, item: Item, bytes: &[u8]) {
-        let Some(Role::Listener(listener)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Listener(listener)) = self.roles.get_mut(id) else {
+            return;
+        };
         let message = match item {
             Item::Ping(payload) => return wires.send(id, Chunk::from_slice(&encode_pong(&payload, None))),
             Item::Pong(_) => return listener.machine.on_pong(wires.now()),
@@ -157,8 +161,13 @@ impl Relay {
                 };
                 return self.close_listener(wires, id, &answer, "closed by the listener");
             }
-            Item::Data { header, .. } => listener.assembler.on_data(&header).map(|()| listener.assembler.take_if_complete()),
-            Item::Payload { range, last } => listener.assembler.on_payload(bytes.get(range).unwrap_or_default(), last),
+            Item::Data { header, .. } => listener
+                .assembler
+                .on_data(&header)
+                .map(|()| listener.assembler.take_if_complete()),
+            Item::Payload { range, last } => listener
+                .assembler
+                .on_payload(bytes.get(range).unwrap_or_default(), last),
         };
         match message {
             Ok(Some(message)) if !message.binary => {
@@ -179,11 +188,15 @@ impl Relay {
             tracing::debug!(peer = ?wires.peer(id), "message of the listener ignored");
             return;
         };
-        let Some(Role::Listener(listener)) = self.roles.get(id) else { return };
+        let Some(Role::Listener(listener)) = self.roles.get(id) else {
+            return;
+        };
         let (path, host) = (listener.entity.clone(), listener.host.clone());
         let granted = self.verify(wires, token.as_str(), &host, &path, Rights::LISTEN);
         let (now, unix) = (wires.now(), wires.unix());
-        let Some(Role::Listener(listener)) = self.roles.get_mut(id) else { return };
+        let Some(Role::Listener(listener)) = self.roles.get_mut(id) else {
+            return;
+        };
         let end = match granted {
             Ok(grant) => match listener.machine.on_renew(grant.expires, unix) {
                 Ok(()) => {
@@ -203,7 +216,9 @@ impl Relay {
     pub(super) fn on_listener_timer(&mut self, wires: &mut Wires, id: WireId) {
         let (now, unix) = (wires.now(), wires.unix());
         loop {
-            let Some(Role::Listener(listener)) = self.roles.get_mut(id) else { return };
+            let Some(Role::Listener(listener)) = self.roles.get_mut(id) else {
+                return;
+            };
             match listener.machine.poll(now, unix) {
                 ListenerOutput::Idle { wake_at } => {
                     listener.timer = wires.set_timer(wake_at, Wires::timer_token(id, timer::LISTENER));
@@ -211,7 +226,7 @@ impl Relay {
                 }
                 ListenerOutput::SendPing => wires.send(id, Chunk::from_slice(&encode_ping(&[], None))),
                 ListenerOutput::Expired => {
-                    self.counters.listeners_expired += 1;
+                    self.counters.count(Counter::ListenersLost);
                     let at = listener.machine.token_expiry();
                     return self.end_listener(wires, id, ControlEnd::TokenExpired { at });
                 }
@@ -224,7 +239,10 @@ impl Relay {
 
     /// Sends a text message to a listener.
     pub(super) fn tell_listener(wires: &mut Wires, id: WireId, json: &str) {
-        wires.send(id, Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), None)));
+        wires.send(
+            id,
+            Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), None)),
+        );
     }
 
     fn end_listener(&mut self, wires: &mut Wires, id: WireId, end: ControlEnd) {
@@ -241,6 +259,7 @@ impl Relay {
     fn unregister(&mut self, wires: &mut Wires, id: WireId, why: &str, polite: bool) {
         if let Some(Role::Listener(listener)) = self.roles.remove(id) {
             wires.cancel_timer(listener.timer);
+            self.counters.lower(Counter::ListenersOnline);
             if let Some(entity) = self.entities.get_mut(&listener.entity) {
                 entity.listeners.retain(|other| *other != id);
                 if entity.listeners.is_empty() {

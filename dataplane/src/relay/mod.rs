@@ -33,7 +33,7 @@ use viaduct_proto::time::Now;
 
 use crate::config::limits::RelayLimits;
 use crate::config::relay::Namespace;
-use crate::observe::{Counters, ShardStats};
+use crate::observe::{Counter, Counters, ShardStats};
 use crate::ring::{Fd, Token};
 use crate::shard::{Entropy, Handover, Order, Peers};
 use crate::timer::TimerKey;
@@ -58,7 +58,7 @@ pub struct RelaySetup {
     /// Authority in accept addresses; `None`: the one by which the listener came.
     pub advertise: Option<String>,
     /// Counters that others read.
-    pub stats: Arc<ShardStats>,
+    pub stats: ShardStats,
 }
 
 /// One shard of a relay node.
@@ -150,9 +150,9 @@ impl Relay {
             None => lower.split('/').next().unwrap_or_default(),
         };
         // FNV-1a: stable across nodes and versions of the standard library.
-        let hash = key
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         usize::try_from(hash % shards.max(1) as u64).unwrap_or(0)
     }
 
@@ -167,12 +167,21 @@ impl Relay {
             Ok((fd, peer)) => self.on_connection(wires, fd, peer),
             Err(error) => {
                 tracing::warn!(%error, "accept failed; next try in {ACCEPT_PAUSE:?}");
-                self.counters.accept_errors += 1;
+                self.counters.count(Counter::AcceptErrors);
             }
         }
         if !more {
             let at = wires.now().after(ACCEPT_PAUSE);
-            wires.set_timer(at, Wires::timer_token(WireId { index: socket, generation: 0 }, timer::ACCEPT));
+            wires.set_timer(
+                at,
+                Wires::timer_token(
+                    WireId {
+                        index: socket,
+                        generation: 0,
+                    },
+                    timer::ACCEPT,
+                ),
+            );
         }
     }
 
@@ -184,12 +193,12 @@ impl Relay {
         };
         match wires.adopt(fd, peer, self.setup.tls.as_ref()) {
             Ok(id) => {
-                self.counters.accepted += 1;
+                self.counters.count(Counter::ConnectionsAccepted);
                 let since = wires.now();
                 self.begin_head(wires, id, since);
             }
             Err(error) => {
-                self.counters.refused_full += 1;
+                self.counters.count(Counter::ConnectionsRefused);
                 tracing::warn!(%peer, %error, "connection refused: this shard is full");
             }
         }
@@ -207,7 +216,10 @@ impl Relay {
     }
 
     pub(crate) fn on_timer(&mut self, wires: &mut Wires, token: Token) {
-        let id = WireId { index: token.index(), generation: token.generation() };
+        let id = WireId {
+            index: token.index(),
+            generation: token.generation(),
+        };
         match Wires::timer_kind(token) {
             timer::HEAD => self.on_head_deadline(wires, id),
             timer::RENDEZVOUS => self.on_rendezvous_deadline(wires, id),
@@ -229,22 +241,28 @@ impl Relay {
     }
 
     fn on_handover(&mut self, wires: &mut Wires, handover: Handover) {
-        let Handover { moved, head, unread, since } = handover;
+        let Handover {
+            moved,
+            head,
+            unread,
+            since,
+        } = handover;
         match wires.adopt_moved(moved) {
             Ok(id) => {
-                self.counters.moved_in += 1;
+                self.counters.count(Counter::ConnectionsMovedIn);
                 self.begin_head(wires, id, since);
                 self.on_head(wires, id, head, unread);
             }
-            Err(error) => tracing::warn!(%error, "connection refused: the shard of its hybrid connection is full"),
+            Err(error) => {
+                tracing::warn!(%error, "connection refused: the shard of its hybrid connection is full")
+            }
         }
     }
 
     /// Lets others read the counters.
     pub(crate) fn publish(&mut self, wires: &Wires) {
-        self.counters.connections = wires.len() as u64;
-        self.counters.listeners = self.entities.values().map(|e| e.listeners().len() as u64).sum();
-        self.setup.stats.publish(&self.counters);
+        wires.count(&mut self.counters);
+        self.counters.publish(&self.setup.stats);
     }
 
     /// Connections with a role and senders that wait, for tests.

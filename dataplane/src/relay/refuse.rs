@@ -5,6 +5,7 @@ use viaduct_proto::hybrid::{Refusal, Tracking, guid, reason_phrase};
 
 use super::{Relay, Role};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::wire::{WireId, Wires};
 
 impl Relay {
@@ -35,13 +36,22 @@ impl Relay {
         path: &str,
     ) {
         let tracking_id = guid(self.entropy.secret());
-        let tracking = Tracking { id: &tracking_id, namespace, path, at: wires.unix() };
+        let tracking = Tracking {
+            id: &tracking_id,
+            namespace,
+            path,
+            at: wires.unix(),
+        };
         let reason = reason_phrase(refusal, &tracking);
         let status = refusal.status();
         tracing::info!(peer = ?wires.peer(id), status, path, tracking = %tracking_id, "refused: {}", refusal.text());
-        self.counters.refused += 1;
+        self.counters.count(Counter::RequestsRefused);
         let mut out = Vec::with_capacity(512);
-        let headers = [("Connection", "close"), ("Content-Type", "text/plain"), ("TrackingId", &*tracking_id)];
+        let headers = [
+            ("Connection", "close"),
+            ("Content-Type", "text/plain"),
+            ("TrackingId", &*tracking_id),
+        ];
         write_response(&mut out, status, &reason, &headers, reason.as_bytes());
         wires.send(id, Chunk::from_vec(out));
         self.let_go(wires, id);

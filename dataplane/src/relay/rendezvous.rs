@@ -1,14 +1,13 @@
 //! Senders, and the listener's connections that meet them.
 
 use viaduct_proto::http1::RequestHead;
-use viaduct_proto::hybrid::{
-    Accept, HcTarget, Refusal, accept_address, match_entity, rendezvous_id,
-};
+use viaduct_proto::hybrid::{Accept, HcTarget, Refusal, accept_address, match_entity, rendezvous_id};
 use viaduct_proto::sas::Rights;
 use viaduct_proto::ws::upgrade::{self, ServerOffer};
 
 use super::{Relay, Role, timer};
 use crate::buf::Chunk;
+use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
 
@@ -41,7 +40,8 @@ impl Relay {
         let lower = target.path.to_ascii_lowercase();
         let configured = match_entity(&self.setup.namespace.entities, &lower);
         if configured.is_none_or(|(_, entity, _)| entity.requires_client_authorization) {
-            self.authorize(wires, head, target, Rights::SEND).map_err(Refusal::Unauthorized)?;
+            self.authorize(wires, head, target, Rights::SEND)
+                .map_err(Refusal::Unauthorized)?;
         }
         let known = configured.map(|(key, _, _)| key.to_owned());
         let entity = match known {
@@ -52,17 +52,40 @@ impl Relay {
             }
             None => return Err(Refusal::EndpointDoesNotExist),
         };
-        let listener = self.entities.get_mut(&entity).and_then(|e| e.pick(wires)).ok_or(Refusal::NoListeners)?;
-        let Some(Role::Listener(channel)) = self.roles.get(listener) else { return Err(Refusal::NoListeners) };
-        let authority = self.setup.advertise.clone().unwrap_or_else(|| channel.host.clone());
+        let listener = self
+            .entities
+            .get_mut(&entity)
+            .and_then(|e| e.pick(wires))
+            .ok_or(Refusal::NoListeners)?;
+        let Some(Role::Listener(channel)) = self.roles.get(listener) else {
+            return Err(Refusal::NoListeners);
+        };
+        let authority = self
+            .setup
+            .advertise
+            .clone()
+            .unwrap_or_else(|| channel.host.clone());
 
         let rendezvous = rendezvous_id(self.entropy.secret(), self.entropy.secret());
         let secure = self.setup.tls.is_some();
-        let peer = wires.peer(id).map(|p| (p.ip().to_string(), p.port())).unwrap_or_default();
+        let peer = wires
+            .peer(id)
+            .map(|p| (p.ip().to_string(), p.port()))
+            .unwrap_or_default();
         let message = Accept {
-            address: accept_address(secure, &authority, &target.raw_path, &target.forward_query, &rendezvous),
+            address: accept_address(
+                secure,
+                &authority,
+                &target.raw_path,
+                &target.forward_query,
+                &rendezvous,
+            ),
             id: rendezvous.clone(),
-            connect_headers: head.headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
+            connect_headers: head
+                .headers
+                .iter()
+                .map(|h| (h.name.clone(), h.value.clone()))
+                .collect(),
             remote: peer,
         };
         Self::tell_listener(wires, listener, &message.to_json());
@@ -70,7 +93,7 @@ impl Relay {
         let at = wires.now().after(self.setup.limits.rendezvous);
         let deadline = wires.set_timer(at, Wires::timer_token(id, timer::RENDEZVOUS));
         self.waiting.insert(rendezvous.clone(), id);
-        self.counters.senders += 1;
+        self.counters.count(Counter::SendersOffered);
         let host = head.headers.get("Host").unwrap_or_default().to_owned();
         let waiting = Waiting {
             id: rendezvous,
@@ -88,7 +111,9 @@ impl Relay {
     pub(super) fn on_waiting_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
         match event {
             WireEvent::Data(lease) => {
-                let Some(Role::Waiting(waiting)) = self.roles.get_mut(id) else { return };
+                let Some(Role::Waiting(waiting)) = self.roles.get_mut(id) else {
+                    return;
+                };
                 waiting.early.extend_from_slice(lease.data());
                 if waiting.early.len() >= EARLY_MAX {
                     wires.pause(id);
@@ -106,7 +131,7 @@ impl Relay {
 
     pub(super) fn on_rendezvous_deadline(&mut self, wires: &mut Wires, id: WireId) {
         if let Some(waiting) = self.stop_waiting(wires, id) {
-            self.counters.rendezvous_timeouts += 1;
+            self.counters.count(Counter::RendezvousTimedOut);
             self.refuse_for(wires, id, &Refusal::ListenerTimeout, &waiting.host, &waiting.path);
         }
     }
@@ -138,21 +163,30 @@ impl Relay {
         let sender = *self.waiting.get(wanted).ok_or(Refusal::BadRendezvous)?;
         let same_entity = |waiting: &Waiting| {
             let lower = target.path.to_ascii_lowercase();
-            lower.strip_prefix(&waiting.entity).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            lower
+                .strip_prefix(&waiting.entity)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let Some(Role::Waiting(waiting)) = self.roles.get(sender) else { return Err(Refusal::BadRendezvous) };
+        let Some(Role::Waiting(waiting)) = self.roles.get(sender) else {
+            return Err(Refusal::BadRendezvous);
+        };
         if !same_entity(waiting) {
             return Err(Refusal::BadRendezvous);
         }
         if let Some(rejection) = target.rejection()? {
-            let refusal = Refusal::Rejected { status: rejection.status, text: rejection.description };
+            let refusal = Refusal::Rejected {
+                status: rejection.status,
+                text: rejection.description,
+            };
             if let Some(waiting) = self.stop_waiting(wires, sender) {
-                self.counters.rejected += 1;
+                self.counters.count(Counter::RendezvousRejected);
                 self.refuse_for(wires, sender, &refusal, &waiting.host, &waiting.path);
             }
             return Err(Refusal::RejectNoted);
         }
-        let Some(waiting) = self.stop_waiting(wires, sender) else { return Err(Refusal::BadRendezvous) };
+        let Some(waiting) = self.stop_waiting(wires, sender) else {
+            return Err(Refusal::BadRendezvous);
+        };
         // The protocol that the listener's client put first is the one it chose (reference section 2.4).
         let protocol = offer.protocols.first().map(String::as_str);
         for (wire, key) in [(id, &offer.key), (sender, &waiting.key)] {

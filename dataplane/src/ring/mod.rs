@@ -39,11 +39,12 @@ use viaduct_proto::time::Now;
 
 pub use epoll::EpollRing;
 pub use op::{Completion, Fd, Interest, Op, OpKey, Outcome, Readiness, RecvInto, Token};
-pub use probe::{Engine, EngineChoice, EngineReport};
+pub use probe::{Engine, EngineReport};
 pub use uring::UringRing;
 pub use waker::Waker;
 
 use crate::buf::Pool;
+use crate::config::EngineChoice;
 
 /// The ring of one data thread.
 #[derive(Debug)]

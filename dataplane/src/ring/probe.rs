@@ -10,18 +10,7 @@ use super::op::{Completion, Fd, Op, Outcome, RecvInto, Token};
 use super::uring::{SetupError, UringRing};
 use super::{Ring, RingConfig, RingCounters};
 use crate::buf::{Chunk, Gather};
-
-/// Which ring to open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EngineChoice {
-    /// io_uring if it works here, else epoll.
-    #[default]
-    Auto,
-    /// io_uring or nothing.
-    IoUring,
-    /// epoll.
-    Epoll,
-}
+use crate::config::EngineChoice;
 
 /// Which ring was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,13 +14,23 @@ impl Entropy {
     /// Secrets come from the operating system.
     #[must_use]
     pub fn from_os() -> Self {
-        Self { fast: fastrand::Rng::new(), seeded: false, store: [0; 256], left: 0 }
+        Self {
+            fast: fastrand::Rng::new(),
+            seeded: false,
+            store: [0; 256],
+            left: 0,
+        }
     }
 
     /// Everything comes from `seed`: for simulations only.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { fast: fastrand::Rng::with_seed(seed), seeded: true, store: [0; 256], left: 0 }
+        Self {
+            fast: fastrand::Rng::with_seed(seed),
+            seeded: true,
+            store: [0; 256],
+            left: 0,
+        }
     }
 
     /// 16 bytes that nobody can guess.
@@ -72,6 +82,9 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_run() {
         let (mut a, mut b) = (Entropy::seeded(7), Entropy::seeded(7));
-        assert_eq!((a.secret(), a.mask(), a.below(1000)), (b.secret(), b.mask(), b.below(1000)));
+        assert_eq!(
+            (a.secret(), a.mask(), a.below(1000)),
+            (b.secret(), b.mask(), b.below(1000))
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use entropy::Entropy;
-pub use orders::{Ask, Asks, Handover, Issued, Order, Peers};
+pub use orders::{Ask, Asks, Handover, Order, Peers};
 
 use crate::bridge::Bridge;
 use crate::mailbox;
@@ -54,7 +54,14 @@ impl Shard {
     /// A shard that has not started: its first turn opens what the job listens on.
     #[must_use]
     pub const fn new(wires: Wires, job: Job, mailbox: mailbox::Receiver<Order>) -> Self {
-        Self { wires, job, mailbox, completions: Vec::new(), timers: Vec::new(), orders: Vec::new() }
+        Self {
+            wires,
+            job,
+            mailbox,
+            completions: Vec::new(),
+            timers: Vec::new(),
+            orders: Vec::new(),
+        }
     }
 
     /// Runs until stopped.
@@ -83,7 +90,8 @@ impl Shard {
         for completion in self.completions.drain(..) {
             match completion.outcome {
                 Outcome::Accepted(result) => {
-                    self.job.on_accepted(&mut self.wires, completion.token.index(), result, completion.more);
+                    self.job
+                        .on_accepted(&mut self.wires, completion.token.index(), result, completion.more);
                 }
                 _ => self.wires.on_completion(completion),
             }

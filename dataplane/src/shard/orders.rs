@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use viaduct_proto::http1::RequestHead;
-use viaduct_proto::time::{Now, UnixTime};
+use viaduct_proto::hybrid::Token;
+use viaduct_proto::time::Now;
 
 use crate::mailbox;
 use crate::wire::Moved;
@@ -26,8 +27,8 @@ pub enum Order {
     Token {
         /// Index into the configuration's relays.
         relay: usize,
-        /// The token, or why there is none.
-        token: Result<Arc<Issued>, String>,
+        /// The token (`None`: connect without one), or why there is none.
+        token: Result<Option<Token>, String>,
     },
     /// Bridge: open a rendezvous that another shard's control channel was offered.
     Rendezvous {
@@ -38,20 +39,6 @@ pub enum Order {
     },
     /// End now.
     Stop,
-}
-
-/// A token as it goes into a handshake.
-pub struct Issued {
-    /// The full text, `SharedAccessSignature …`.
-    pub text: String,
-    /// When it expires; `None` if that is not known.
-    pub expires: Option<UnixTime>,
-}
-
-impl std::fmt::Debug for Issued {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("expires", &self.expires).finish_non_exhaustive()
-    }
 }
 
 /// A connection that moves to the shard of its hybrid connection, after its head and before its first payload byte.
@@ -105,14 +92,23 @@ impl Asks {
     /// For shard number `shard`.
     #[must_use]
     pub fn new(shard: usize, sender: tokio::sync::mpsc::Sender<Ask>) -> Self {
-        Self { shard, sender, tickets: Arc::new(AtomicU64::new(1)) }
+        Self {
+            shard,
+            sender,
+            tickets: Arc::new(AtomicU64::new(1)),
+        }
     }
 
     /// Asks for addresses. `None`: the control thread is gone or too busy.
     #[must_use]
     pub fn resolve(&self, host: &str, port: u16) -> Option<u64> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let ask = Ask::Resolve { shard: self.shard, ticket, host: host.to_owned(), port };
+        let ask = Ask::Resolve {
+            shard: self.shard,
+            ticket,
+            host: host.to_owned(),
+            port,
+        };
         self.sender.try_send(ask).ok().map(|()| ticket)
     }
 

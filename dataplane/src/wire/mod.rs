@@ -37,8 +37,8 @@ use crate::ring::{Fd, OpKey};
 use crate::timer::TimerKey;
 pub use roles::Roles;
 pub use table::{Moved, Wires, WiresConfig};
-pub use tls::TlsError;
 use tls::Tls;
+pub use tls::TlsError;
 
 /// Silence after which a connection waits by poll and not by receive.
 pub const IDLE_AFTER: Duration = Duration::from_secs(10);

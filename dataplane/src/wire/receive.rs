@@ -45,7 +45,13 @@ impl Wires {
         let (fd, quiet, hot) = (wire.fd, wire.rx.quiet, wire.rx.full >= HOT_AFTER);
         let armed = if quiet {
             let token = Token::new(id.index, id.generation, kind::POLL);
-            Armed::Poll(self.ring.submit(Op::Poll { fd, flags: Interest::READ }, token))
+            Armed::Poll(self.ring.submit(
+                Op::Poll {
+                    fd,
+                    flags: Interest::READ,
+                },
+                token,
+            ))
         } else {
             let lease = if hot && !draining { self.large.take() } else { None };
             let into = lease.map_or(RecvInto::Provided, RecvInto::Lease);
@@ -95,7 +101,11 @@ impl Wires {
                 }
                 (Ok(n), Some(lease)) => {
                     wire.rx.last_data = now;
-                    wire.rx.full = if n >= FULL { wire.rx.full.saturating_add(1) } else { 0 };
+                    wire.rx.full = if n >= FULL {
+                        wire.rx.full.saturating_add(1)
+                    } else {
+                        0
+                    };
                     self.mark_dirty(id);
                     self.on_bytes(id, lease);
                 }
@@ -149,7 +159,8 @@ impl Wires {
         );
         drop(lease);
         let ended = tls.peer_closed();
-        self.events.extend(plain.into_iter().map(|data| (id, WireEvent::Data(data))));
+        self.events
+            .extend(plain.into_iter().map(|data| (id, WireEvent::Data(data))));
         if let Some(wire) = self.get(id) {
             wire.tls = Some(tls);
             wire.tx.protocol.extend_from_slice(&protocol);
@@ -169,9 +180,17 @@ impl Wires {
     /// A buffer for about `len` bytes. Where the pools are empty a buffer of its own serves: bytes that were received must
     /// go on, and their number is bounded by what the receive buffers could hold. `None`: the system has no memory.
     pub(super) fn lease_for(&self, len: usize) -> Option<Lease> {
-        let large = if len > self.small.data_len() { self.large.take() } else { None };
+        let large = if len > self.small.data_len() {
+            self.large.take()
+        } else {
+            None
+        };
         large.or_else(|| self.small.take()).or_else(|| {
-            let own = Pool::new(PoolConfig { data_len: self.small.data_len(), count: 1 }).ok()?;
+            let own = Pool::new(PoolConfig {
+                data_len: self.small.data_len(),
+                count: 1,
+            })
+            .ok()?;
             own.take()
         })
     }
@@ -215,7 +234,9 @@ impl Wires {
             return;
         }
         for _ in 0..(free - all / 16).min(64) {
-            let Some(id) = self.starved.pop_front() else { return };
+            let Some(id) = self.starved.pop_front() else {
+                return;
+            };
             if let Some(wire) = self.get(id)
                 && wire.rx.armed == Armed::Starved
             {
@@ -250,7 +271,13 @@ impl Wires {
                 self.ring.cancel(key);
             } else {
                 let token = Token::new(id.index, id.generation, kind::POLL);
-                let key = self.ring.submit(Op::Poll { fd, flags: Interest::HANGUP }, token);
+                let key = self.ring.submit(
+                    Op::Poll {
+                        fd,
+                        flags: Interest::HANGUP,
+                    },
+                    token,
+                );
                 if let Some(wire) = self.get(id) {
                     wire.rx.armed = Armed::Poll(key);
                 }

@@ -11,7 +11,10 @@ pub struct Roles<T> {
 
 impl<T> Default for Roles<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), len: 0 }
+        Self {
+            slots: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -25,7 +28,8 @@ impl<T> Roles<T> {
         let slot = self.slots.get_mut(index)?;
         let old = slot.replace((id.generation, role));
         self.len += usize::from(old.is_none());
-        old.filter(|(generation, _)| *generation == id.generation).map(|(_, role)| role)
+        old.filter(|(generation, _)| *generation == id.generation)
+            .map(|(_, role)| role)
     }
 
     /// Takes the role from `id`.
@@ -67,7 +71,13 @@ impl<T> Roles<T> {
     pub fn iter(&self) -> impl Iterator<Item = (WireId, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let (generation, role) = slot.as_ref()?;
-            Some((WireId { index: u32::try_from(index).ok()?, generation: *generation }, role))
+            Some((
+                WireId {
+                    index: u32::try_from(index).ok()?,
+                    generation: *generation,
+                },
+                role,
+            ))
         })
     }
 }
@@ -79,8 +89,14 @@ mod tests {
     #[test]
     fn a_reused_slot_does_not_answer_to_its_old_id() {
         let mut roles = Roles::default();
-        let old = WireId { index: 3, generation: 1 };
-        let new = WireId { index: 3, generation: 2 };
+        let old = WireId {
+            index: 3,
+            generation: 1,
+        };
+        let new = WireId {
+            index: 3,
+            generation: 2,
+        };
         assert!(roles.insert(old, "old").is_none());
         assert!(roles.insert(new, "new").is_none());
         assert_eq!(roles.get(old), None);

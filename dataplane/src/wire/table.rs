@@ -11,8 +11,12 @@ use slab::Slab;
 use viaduct_proto::time::{Now, UnixTime};
 
 use super::tls::Tls;
-use super::{Armed, End, HIGH_WATER, HIGH_WATER_MIN, IDLE_AFTER, Life, Rx, Tx, Wire, WireError, WireEvent, WireId, kind};
+use super::{
+    Armed, End, HIGH_WATER, HIGH_WATER_MIN, IDLE_AFTER, Life, Rx, Tx, Wire, WireError, WireEvent, WireId,
+    kind,
+};
 use crate::buf::{Chunk, Gather, Lease, Pool, PoolConfig};
+use crate::observe::{Counter, Counters};
 use crate::ring::{Completion, Fd, Op, Outcome, Ring, Token};
 use crate::timer::{TimerKey, Timers};
 
@@ -40,7 +44,10 @@ impl WiresConfig {
     /// # Errors
     /// The operating system refuses the memory.
     pub fn small_pool(&self) -> io::Result<Pool> {
-        Pool::new(PoolConfig { data_len: SMALL_DATA, count: self.small_buffers })
+        Pool::new(PoolConfig {
+            data_len: SMALL_DATA,
+            count: self.small_buffers,
+        })
     }
 }
 
@@ -66,6 +73,8 @@ pub struct Wires {
     /// Where small pieces of plaintext are put together for one TLS record.
     pub(super) stage: Vec<u8>,
     spare_gathers: Vec<Box<Gather>>,
+    dialled: u64,
+    turns: u64,
     /// Time of day at `Now(0)`, where it is not the system's.
     epoch: Option<UnixTime>,
 }
@@ -88,7 +97,10 @@ impl Wires {
     /// # Errors
     /// The operating system refuses the memory of the pools.
     pub fn new(ring: Ring, small: Pool, config: WiresConfig, epoch: Option<UnixTime>) -> io::Result<Self> {
-        let large = Pool::new(PoolConfig { data_len: LARGE_DATA, count: config.large_buffers })?;
+        let large = Pool::new(PoolConfig {
+            data_len: LARGE_DATA,
+            count: config.large_buffers,
+        })?;
         let now = ring.now();
         Ok(Self {
             ring,
@@ -105,6 +117,8 @@ impl Wires {
             next_sweep: now.after(IDLE_AFTER),
             stage: Vec::new(),
             spare_gathers: Vec::new(),
+            dialled: 0,
+            turns: 0,
             epoch,
         })
     }
@@ -116,6 +130,7 @@ impl Wires {
     /// # Errors
     /// The ring is broken; the shard cannot go on.
     pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
+        self.turns += 1;
         self.flush();
         self.ring.wait(Some(self.next_deadline()), completions)?;
         self.now = self.ring.now();
@@ -128,12 +143,17 @@ impl Wires {
     /// When [`Wires::wait`] returns at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Now {
-        self.timers.next().map_or(self.next_sweep, |timer| timer.min(self.next_sweep))
+        self.timers
+            .next()
+            .map_or(self.next_sweep, |timer| timer.min(self.next_sweep))
     }
 
     /// Carries out a completion; [`Wires::next_event`] tells what it means for the role that owns the connection.
     pub fn on_completion(&mut self, completion: Completion) {
-        let id = WireId { index: completion.token.index(), generation: completion.token.generation() };
+        let id = WireId {
+            index: completion.token.index(),
+            generation: completion.token.generation(),
+        };
         // A completion for a connection that is not there cannot be: slots outlive their operations.
         let _found: Option<()> = match completion.outcome {
             Outcome::Connected(result) => self.on_connected(id, result),
@@ -160,7 +180,10 @@ impl Wires {
             return Some(token);
         }
         if token.kind() == kind::LINGER {
-            self.on_linger_over(WireId { index: token.index(), generation: token.generation() });
+            self.on_linger_over(WireId {
+                index: token.index(),
+                generation: token.generation(),
+            });
         }
         None
     }
@@ -177,7 +200,9 @@ impl Wires {
         match self.epoch {
             Some(epoch) => UnixTime(epoch.0 + self.now.0 / 1_000_000_000),
             None => UnixTime(
-                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+                std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |d| d.as_secs()),
             ),
         }
     }
@@ -232,7 +257,8 @@ impl Wires {
 
     /// Starts accepting on a listening socket; completions carry `index` and come to the role directly.
     pub fn accept(&mut self, fd: Fd, index: u32) {
-        self.ring.submit(Op::Accept { fd }, Token::new(index, 0, kind::ACCEPT));
+        self.ring
+            .submit(Op::Accept { fd }, Token::new(index, 0, kind::ACCEPT));
     }
 
     /// Takes an accepted connection, with TLS if a configuration is given.
@@ -287,6 +313,7 @@ impl Wires {
             return Err(WireError::Io(io::ErrorKind::QuotaExceeded.into()));
         }
         let fd = self.ring.socket(&addr, bind).map_err(WireError::Io)?;
+        self.dialled += 1;
         let id = self.insert(Wire::new(fd, addr, tls, self.now));
         let token = Token::new(id.index, id.generation, kind::CONNECT);
         let key = self.ring.submit(Op::Connect { fd, addr }, token);
@@ -325,7 +352,11 @@ impl Wires {
         }
         let wire = self.remove(id)?;
         self.ring.detach(wire.fd);
-        Some(Moved { fd: wire.fd, peer: wire.peer, tls: wire.tls })
+        Some(Moved {
+            fd: wire.fd,
+            peer: wire.peer,
+            tls: wire.tls,
+        })
     }
 
     // --- looking --------------------------------------------------------------------------------------------------
@@ -360,6 +391,19 @@ impl Wires {
     pub fn high_water(&self) -> usize {
         let free = self.small.free() as usize * SMALL_DATA;
         (free / 16).clamp(HIGH_WATER_MIN, HIGH_WATER)
+    }
+
+    /// Writes down the counters of this layer.
+    pub fn count(&self, counters: &mut Counters) {
+        let ring = self.ring.counters();
+        counters.set(Counter::ConnectionsOpen, self.table.len() as u64);
+        counters.set(Counter::ConnectionsDialled, self.dialled);
+        counters.set(Counter::RingEnters, ring.enters);
+        counters.set(Counter::RingCompletions, ring.cqes);
+        counters.set(Counter::BuffersMissed, ring.enobufs);
+        counters.set(Counter::SmallBuffersFree, u64::from(self.small.free()));
+        counters.set(Counter::LargeBuffersFree, u64::from(self.large.free()));
+        counters.set(Counter::Turns, self.turns);
     }
 
     /// Free and all buffers of the receive pool.
@@ -420,7 +464,13 @@ impl Wires {
     pub(super) fn ids(&self) -> impl Iterator<Item = (WireId, &Wire)> {
         self.table.iter().map(|(index, slot)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            (WireId { index, generation: slot.generation }, &slot.wire)
+            (
+                WireId {
+                    index,
+                    generation: slot.generation,
+                },
+                &slot.wire,
+            )
         })
     }
 
@@ -447,7 +497,11 @@ impl Wires {
     /// Copies a chunk out of its pool buffer when buffers are short, so that a slow reader pins bytes, not buffers.
     pub(super) fn unpin(&self, chunk: Chunk) -> Chunk {
         let short = self.small.free() < self.small.count() / 4;
-        if short && chunk.is_pooled() { chunk.copied() } else { chunk }
+        if short && chunk.is_pooled() {
+            chunk.copied()
+        } else {
+            chunk
+        }
     }
 }
 
@@ -460,7 +514,14 @@ impl Wire {
             life: Life::Open,
             connecting: None,
             linger: None,
-            rx: Rx { armed: Armed::Nothing, wanted: true, full: 0, ended: false, quiet: false, last_data: now },
+            rx: Rx {
+                armed: Armed::Nothing,
+                wanted: true,
+                full: 0,
+                ended: false,
+                quiet: false,
+                last_data: now,
+            },
             tx: Tx {
                 in_flight: None,
                 in_flight_len: 0,

@@ -79,7 +79,12 @@ impl Tls {
     }
 
     const fn new(side: Side) -> Self {
-        Self { side, residue: Vec::new(), ready: false, peer_closed: false }
+        Self {
+            side,
+            residue: Vec::new(),
+            ready: false,
+            peer_closed: false,
+        }
     }
 
     /// Bytes that open the handshake (a client's first flight); empty for a server.
@@ -252,9 +257,10 @@ fn write_step<D>(
     room: &mut [u8],
 ) -> Result<Wrote, TlsError> {
     match status.state.map_err(TlsError::Protocol)? {
-        ConnectionState::EncodeTlsData(mut chunk) => {
-            chunk.encode(room).map(Wrote::Queued).map_err(|_| TlsError::TooLong)
-        }
+        ConnectionState::EncodeTlsData(mut chunk) => chunk
+            .encode(room)
+            .map(Wrote::Queued)
+            .map_err(|_| TlsError::TooLong),
         ConnectionState::TransmitTlsData(sent) => {
             sent.done();
             Ok(Wrote::Queued(0))
@@ -337,7 +343,10 @@ impl std::fmt::Debug for Tls {
             Side::Server(_) => "server",
             Side::Client(_) => "client",
         };
-        f.debug_struct("Tls").field("side", &side).field("ready", &self.ready).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("side", &side)
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,10 @@ impl Wires {
             return;
         }
         let chunk = self.unpin(chunk);
-        let fresh = self.peek(id).is_some_and(|wire| wire.tx.pending.is_none()).then(|| self.take_gather());
+        let fresh = self
+            .peek(id)
+            .is_some_and(|wire| wire.tx.pending.is_none())
+            .then(|| self.take_gather());
         if let Some(wire) = self.get(id) {
             if wire.tx.pending.is_none() {
                 wire.tx.pending = fresh;
@@ -46,7 +49,10 @@ impl Wires {
 
     fn flush_one(&mut self, id: WireId) {
         let Some(wire) = self.get(id) else { return };
-        if wire.tx.in_flight.is_some() || wire.connecting.is_some() || matches!(wire.life, Life::Ending { .. }) {
+        if wire.tx.in_flight.is_some()
+            || wire.connecting.is_some()
+            || matches!(wire.life, Life::Ending { .. })
+        {
             return;
         }
         if let Some(mut tls) = wire.tls.take() {
@@ -67,7 +73,9 @@ impl Wires {
     }
 
     fn submit_send(&mut self, id: WireId, gather: Box<Gather>) {
-        let Some(fd) = self.peek(id).map(|wire| wire.fd) else { return };
+        let Some(fd) = self.peek(id).map(|wire| wire.fd) else {
+            return;
+        };
         let len = gather.len();
         let token = Token::new(id.index, id.generation, kind::SEND);
         let key = self.ring.submit(Op::Send { fd, gather }, token);
@@ -120,7 +128,11 @@ impl Wires {
     fn seal(&mut self, id: WireId, tls: &mut Tls) -> Result<Option<Box<Gather>>, TlsError> {
         let Some(wire) = self.get(id) else { return Ok(None) };
         let protocol = std::mem::take(&mut wire.tx.protocol);
-        let pending = if tls.may_send() { wire.tx.pending.take() } else { None };
+        let pending = if tls.may_send() {
+            wire.tx.pending.take()
+        } else {
+            None
+        };
         let notify = wire.tx.end == End::Wanted && wire.tx.pending.is_none();
         if notify {
             wire.tx.end = End::Notified;
@@ -128,7 +140,12 @@ impl Wires {
         if protocol.is_empty() && pending.is_none() && !(notify && tls.may_send()) {
             return Ok(None);
         }
-        let mut sealer = Sealer { wires: self, tls, out: None, gather: None };
+        let mut sealer = Sealer {
+            wires: self,
+            tls,
+            out: None,
+            gather: None,
+        };
         if !protocol.is_empty() {
             sealer.gather().push(Chunk::from_vec(protocol));
         }
@@ -173,7 +190,10 @@ impl Wires {
 
 /// The same operation may succeed at once.
 pub(super) fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// Encrypts a queue of chunks into as few buffers as it can.

@@ -29,7 +29,12 @@ pub struct SimListener {
 impl SimSocket {
     pub(super) fn connect(net: SimNet, host: IpAddr, addr: SocketAddr) -> Self {
         let id = net.world().fresh(host, None);
-        let mut socket = Self { net, id, error: None, ended: false };
+        let mut socket = Self {
+            net,
+            id,
+            error: None,
+            ended: false,
+        };
         let started = socket.net.world().connect(id, addr);
         socket.keep_error(&started);
         socket
@@ -76,7 +81,8 @@ impl SimSocket {
     /// Whether the connection is established and not reset.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.ask(|s| matches!(s.phase, Phase::Open { .. })).unwrap_or(false)
+        self.ask(|s| matches!(s.phase, Phase::Open { .. }))
+            .unwrap_or(false)
     }
 
     /// Whether the connection failed: refused, timed out, or reset by the far side. [`SimSocket::error`] says which.
@@ -128,7 +134,12 @@ impl SimListener {
     /// The oldest waiting connection.
     pub fn accept(&mut self) -> Option<SimSocket> {
         let id = self.net.world().accept(self.id).ok()?;
-        Some(SimSocket { net: self.net.clone(), id, error: None, ended: false })
+        Some(SimSocket {
+            net: self.net.clone(),
+            id,
+            error: None,
+            ended: false,
+        })
     }
 
     /// The address it listens on.

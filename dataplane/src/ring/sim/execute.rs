@@ -29,8 +29,16 @@ pub(super) struct Flight {
 pub(super) enum Step {
     Try(OpKey),
     Cancel(OpKey),
-    Accepted { key: OpKey, result: Accepted, more: bool },
-    End { key: OpKey, result: io::Result<usize>, gain: Gain },
+    Accepted {
+        key: OpKey,
+        result: Accepted,
+        more: bool,
+    },
+    End {
+        key: OpKey,
+        result: io::Result<usize>,
+        gain: Gain,
+    },
 }
 
 type Accepted = io::Result<(Fd, Option<SocketAddr>)>;
@@ -45,7 +53,12 @@ pub(super) enum Gain {
 
 impl Flight {
     pub(super) fn new(connect_to: Option<SocketAddr>) -> Self {
-        Self { socket: None, connect_to, try_planned: false, visible: Now(0) }
+        Self {
+            socket: None,
+            connect_to,
+            try_planned: false,
+            visible: Now(0),
+        }
     }
 }
 
@@ -77,7 +90,12 @@ impl SimRing {
 
     /// Plans a try of every operation whose socket changed.
     pub(super) fn retry_changed(&mut self) {
-        let changed = self.net.world().seats.get_mut(self.seat.0).map(|seat| std::mem::take(&mut seat.changed));
+        let changed = self
+            .net
+            .world()
+            .seats
+            .get_mut(self.seat.0)
+            .map(|seat| std::mem::take(&mut seat.changed));
         for id in changed.unwrap_or_default() {
             for key in self.pending.get(&id).cloned().unwrap_or_default() {
                 self.plan_try(key);
@@ -96,19 +114,35 @@ impl SimRing {
                     self.forget(key);
                 }
                 if let Some(token) = token {
-                    self.give(Completion { token, more, outcome: Outcome::Accepted(result) }, out);
+                    self.give(
+                        Completion {
+                            token,
+                            more,
+                            outcome: Outcome::Accepted(result),
+                        },
+                        out,
+                    );
                 }
             }
             Step::End { key, result, gain } => {
                 if let Some(Entry { token, held, .. }) = self.forget(key) {
-                    self.give(Completion { token, more: false, outcome: outcome(held, result, gain) }, out);
+                    self.give(
+                        Completion {
+                            token,
+                            more: false,
+                            outcome: outcome(held, result, gain),
+                        },
+                        out,
+                    );
                 }
             }
         }
     }
 
     fn plan_try(&mut self, key: OpKey) {
-        let Some(flight) = self.flights.get_mut(&key.index) else { return };
+        let Some(flight) = self.flights.get_mut(&key.index) else {
+            return;
+        };
         if !std::mem::replace(&mut flight.try_planned, true) {
             let delay = self.net.world().faults.op_delay();
             self.plan(self.net.now().after(delay), Step::Try(key));
@@ -116,11 +150,15 @@ impl SimRing {
     }
 
     fn try_operation(&mut self, key: OpKey) {
-        let Some(id) = self.socket_in_flight(key) else { return };
+        let Some(id) = self.socket_in_flight(key) else {
+            return;
+        };
         if let Some(flight) = self.flights.get_mut(&key.index) {
             flight.try_planned = false;
         }
-        let Some(entry) = self.slots.get_mut(key) else { return };
+        let Some(entry) = self.slots.get_mut(key) else {
+            return;
+        };
         match &mut entry.held {
             Held::Accept => self.try_accept(key, id),
             Held::Connect(_) => self.try_connect(key, id),
@@ -137,7 +175,10 @@ impl SimRing {
                 self.land_unless_blocked(key, result);
             }
             Held::Send(gather) => {
-                let parts = gather.chunks().take(IOV_MAX_PER_SEND).map(|chunk| chunk.as_slice());
+                let parts = gather
+                    .chunks()
+                    .take(IOV_MAX_PER_SEND)
+                    .map(|chunk| chunk.as_slice());
                 let result = self.net.world().send(id, parts);
                 if result.as_ref().is_ok_and(|&n| n < gather.len()) {
                     self.counters.short_sends += 1;
@@ -151,7 +192,10 @@ impl SimRing {
     fn try_accept(&mut self, key: OpKey, id: SockId) {
         for _ in 0..ACCEPTS_PER_TRY {
             let result = self.accept_one(id);
-            if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            if result
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            {
                 return;
             }
             let more = result.is_ok() && {
@@ -184,21 +228,34 @@ impl SimRing {
         }
         let id = world.accept(listener)?;
         let fd = world.alloc_fd(self.host, id)?;
-        let Some(socket) = world.sockets.get_mut(&id) else { return Err(bad_fd()) };
+        let Some(socket) = world.sockets.get_mut(&id) else {
+            return Err(bad_fd());
+        };
         socket.seat = Some(self.seat);
-        let peer = if socket.phase == Phase::Ended { None } else { socket.remote };
+        let peer = if socket.phase == Phase::Ended {
+            None
+        } else {
+            socket.remote
+        };
         Ok((Fd(fd), peer))
     }
 
     fn try_connect(&mut self, key: OpKey, id: SockId) {
-        let connect_to = self.flights.get_mut(&key.index).and_then(|flight| flight.connect_to.take());
+        let connect_to = self
+            .flights
+            .get_mut(&key.index)
+            .and_then(|flight| flight.connect_to.take());
         let mut world = self.net.world();
         let result = match connect_to {
             Some(addr) => match world.connect(id, addr) {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
-            None => match world.sockets.get_mut(&id).map_or_else(|| Some(Err(bad_fd())), |s| s.connect_result()) {
+            None => match world
+                .sockets
+                .get_mut(&id)
+                .map_or_else(|| Some(Err(bad_fd())), |s| s.connect_result())
+            {
                 Some(result) => result,
                 None => return,
             },
@@ -224,7 +281,9 @@ impl SimRing {
 
     fn try_recv_provided(&mut self, key: OpKey, id: SockId) {
         let mut world = self.net.world();
-        let Some(socket) = world.sockets.get(&id) else { return };
+        let Some(socket) = world.sockets.get(&id) else {
+            return;
+        };
         if !socket.is_readable() {
             return;
         }
@@ -234,7 +293,11 @@ impl SimRing {
         let Some(mut lease) = lease else {
             drop(world);
             self.counters.enobufs += 1;
-            self.land(key, Err(io::Error::from_raw_os_error(libc::ENOBUFS)), Gain::Nothing);
+            self.land(
+                key,
+                Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
+                Gain::Nothing,
+            );
             return;
         };
         let result = world.recv(id, lease.spare_mut());
@@ -250,14 +313,21 @@ impl SimRing {
     }
 
     fn land_unless_blocked(&mut self, key: OpKey, result: io::Result<usize>) {
-        if !result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+        if !result
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        {
             self.land(key, result, Gain::Nothing);
         }
     }
 
     fn on_cancel(&mut self, key: OpKey) {
         if self.socket_in_flight(key).is_some() {
-            self.land(key, Err(io::Error::from_raw_os_error(libc::ECANCELED)), Gain::Nothing);
+            self.land(
+                key,
+                Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+                Gain::Nothing,
+            );
         } else if self.slots.get_mut(key).is_some() {
             self.net.world().counters.late_cancels += 1;
         }
@@ -270,7 +340,13 @@ impl SimRing {
     }
 
     fn untie(&mut self, key: OpKey) {
-        let Some(id) = self.flights.get_mut(&key.index).and_then(|flight| flight.socket.take()) else { return };
+        let Some(id) = self
+            .flights
+            .get_mut(&key.index)
+            .and_then(|flight| flight.socket.take())
+        else {
+            return;
+        };
         if let Some(keys) = self.pending.get_mut(&id) {
             keys.retain(|&other| other != key);
             if keys.is_empty() {
@@ -289,7 +365,9 @@ impl SimRing {
     fn visible_at(&mut self, key: OpKey) -> Now {
         let delay = self.net.world().faults.op_delay();
         let at = self.net.now().after(delay);
-        let Some(flight) = self.flights.get_mut(&key.index) else { return at };
+        let Some(flight) = self.flights.get_mut(&key.index) else {
+            return at;
+        };
         flight.visible = flight.visible.max(at);
         flight.visible
     }
@@ -297,7 +375,11 @@ impl SimRing {
     fn give(&mut self, completion: Completion, out: &mut Vec<Completion>) {
         self.counters.cqes += 1;
         let token = completion.token;
-        let label = [u64::from(token.index()), u64::from(token.generation()), u64::from(token.kind())];
+        let label = [
+            u64::from(token.index()),
+            u64::from(token.generation()),
+            u64::from(token.kind()),
+        ];
         let mut world = self.net.world();
         world.note(&label);
         world.note(&[4, self.seat.0 as u64, code(&completion.outcome)]);
@@ -309,19 +391,32 @@ impl SimRing {
 fn outcome(held: Held, result: io::Result<usize>, gain: Gain) -> Outcome {
     match held {
         Held::Accept => {
-            let ended = result.err().unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECANCELED));
+            let ended = result
+                .err()
+                .unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECANCELED));
             Outcome::Accepted(Err(ended))
         }
         Held::Connect(_) => Outcome::Connected(result.map(drop)),
         Held::Poll(_) => {
-            let readiness = if let Gain::Readiness(found) = gain { found } else { Readiness::default() };
+            let readiness = if let Gain::Readiness(found) = gain {
+                found
+            } else {
+                Readiness::default()
+            };
             Outcome::Polled(result.map(|_| readiness))
         }
         Held::RecvProvided => {
-            let lease = if let Gain::Buffer(lease) = gain { Some(lease) } else { None };
+            let lease = if let Gain::Buffer(lease) = gain {
+                Some(lease)
+            } else {
+                None
+            };
             Outcome::Received { result, lease }
         }
-        Held::RecvLease(lease) => Outcome::Received { result, lease: Some(lease) },
+        Held::RecvLease(lease) => Outcome::Received {
+            result,
+            lease: Some(lease),
+        },
         Held::Send(gather) => Outcome::Sent { result, gather },
     }
 }

@@ -95,7 +95,12 @@ impl SimConfig {
     /// [`SimConfig::rough`], and connections break: resets on the way, refused and unanswered connection attempts.
     #[must_use]
     pub fn stormy(seed: u64) -> Self {
-        Self { reset: 0.002, refuse: 0.05, unanswered: 0.02, ..Self::rough(seed) }
+        Self {
+            reset: 0.002,
+            refuse: 0.05,
+            unanswered: 0.02,
+            ..Self::rough(seed)
+        }
     }
 }
 
@@ -110,7 +115,11 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn new(config: SimConfig) -> Self {
         let rng = fastrand::Rng::with_seed(config.seed);
-        Self { config, rng, enobufs_left: 0 }
+        Self {
+            config,
+            rng,
+            enobufs_left: 0,
+        }
     }
 
     /// One-way delay of the next packet.
@@ -127,7 +136,11 @@ impl Faults {
 
     /// How many of `n` bytes a send or receive moves: at least one unless `n` is zero.
     pub(super) fn shorten(&mut self, n: usize) -> usize {
-        if n > 1 && self.chance(self.config.split) { self.rng.usize(1..n) } else { n }
+        if n > 1 && self.chance(self.config.split) {
+            self.rng.usize(1..n)
+        } else {
+            n
+        }
     }
 
     /// Payload of the next packet, of `n` bytes that wait.
@@ -161,7 +174,11 @@ impl Faults {
     }
 
     fn delay(&mut self, range: Range<u64>) -> Duration {
-        let ns = if range.is_empty() { range.start } else { self.rng.u64(range) };
+        let ns = if range.is_empty() {
+            range.start
+        } else {
+            self.rng.u64(range)
+        };
         Duration::from_nanos(ns)
     }
 }

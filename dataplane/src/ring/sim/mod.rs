@@ -88,7 +88,11 @@ impl SimRing {
     pub fn submit(&mut self, op: Op, token: Token) -> OpKey {
         self.counters.submitted += 1;
         let socket = self.socket_of(op.fd());
-        let connect_to = if let Op::Connect { addr, .. } = op { Some(addr) } else { None };
+        let connect_to = if let Op::Connect { addr, .. } = op {
+            Some(addr)
+        } else {
+            None
+        };
         let key = self.slots.insert(op, token);
         self.flights.insert(key.index, Flight::new(connect_to));
         match socket {
@@ -100,7 +104,9 @@ impl SimRing {
 
     /// Asks for the end of an operation. Harmless when it has ended.
     pub fn cancel(&mut self, key: OpKey) {
-        let Some(entry) = self.slots.get_mut(key) else { return };
+        let Some(entry) = self.slots.get_mut(key) else {
+            return;
+        };
         if !std::mem::replace(&mut entry.cancelled, true) {
             let delay = self.net.world().faults.op_delay();
             self.plan(self.net.now().after(delay), Step::Cancel(key));
@@ -118,12 +124,18 @@ impl SimRing {
         }
         let full = out.len() + BATCH;
         if self.take_wake() {
-            out.push(Completion { token: Token::WAKE, more: false, outcome: Outcome::Woken });
+            out.push(Completion {
+                token: Token::WAKE,
+                more: false,
+                outcome: Outcome::Woken,
+            });
         }
         self.retry_changed();
         let now = self.net.now();
         while out.len() < full {
-            let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) else { break };
+            let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) else {
+                break;
+            };
             let step = entry.remove();
             self.take(step, out);
         }
@@ -227,7 +239,10 @@ impl SimRing {
     pub fn teardown(&mut self) {
         let agenda = std::mem::take(&mut self.agenda);
         for step in agenda.into_values() {
-            if let Step::Accepted { result: Ok((fd, _)), .. } = step {
+            if let Step::Accepted {
+                result: Ok((fd, _)), ..
+            } = step
+            {
                 self.close(fd);
             }
         }
@@ -251,7 +266,11 @@ impl SimRing {
     }
 
     fn check_alive(&self) -> io::Result<()> {
-        if self.is_alive() { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENETDOWN)) }
+        if self.is_alive() {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ENETDOWN))
+        }
     }
 
     fn socket_of(&self, fd: Fd) -> io::Result<SockId> {
@@ -276,7 +295,10 @@ impl SimRing {
 
     fn assign(&mut self, fd: Fd, seat: Option<SeatId>) {
         let Ok(id) = self.socket_of(fd) else { return };
-        debug_assert!(!self.pending.contains_key(&id), "a socket moves with nothing in flight");
+        debug_assert!(
+            !self.pending.contains_key(&id),
+            "a socket moves with nothing in flight"
+        );
         if let Some(socket) = self.net.world().sockets.get_mut(&id) {
             socket.seat = seat;
         }
@@ -299,7 +321,10 @@ impl Drop for SimRing {
 impl fmt::Debug for SimRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_flight = self.slots.len();
-        f.debug_struct("SimRing").field("host", &self.host).field("in_flight", &in_flight).finish_non_exhaustive()
+        f.debug_struct("SimRing")
+            .field("host", &self.host)
+            .field("in_flight", &in_flight)
+            .finish_non_exhaustive()
     }
 }
 

@@ -130,7 +130,10 @@ impl SimNet {
 impl fmt::Debug for SimNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let world = self.world();
-        f.debug_struct("SimNet").field("now", &world.now).field("sockets", &world.sockets.len()).finish_non_exhaustive()
+        f.debug_struct("SimNet")
+            .field("now", &world.now)
+            .field("sockets", &world.sockets.len())
+            .finish_non_exhaustive()
     }
 }
 

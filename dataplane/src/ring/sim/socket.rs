@@ -25,10 +25,14 @@ pub(super) struct SeatId(pub(super) usize);
 pub(super) enum Phase {
     /// Neither connected nor listening.
     Fresh,
-    Listening { queue: VecDeque<SockId> },
+    Listening {
+        queue: VecDeque<SockId>,
+    },
     Connecting,
     /// Both directions, or only the receiving one when `write_done`.
-    Open { write_done: bool },
+    Open {
+        write_done: bool,
+    },
     /// Reset, refused or timed out. What had arrived can still be read.
     Ended,
 }
@@ -121,7 +125,10 @@ impl Socket {
         match self.phase {
             Phase::Open { .. } | Phase::Ended if self.eof => Ok(0),
             Phase::Open { .. } | Phase::Connecting => Err(io::ErrorKind::WouldBlock.into()),
-            Phase::Ended => self.error.take().map_or(Ok(0), |errno| Err(io::Error::from_raw_os_error(errno))),
+            Phase::Ended => self
+                .error
+                .take()
+                .map_or(Ok(0), |errno| Err(io::Error::from_raw_os_error(errno))),
             Phase::Fresh | Phase::Listening { .. } => Err(io::Error::from_raw_os_error(libc::ENOTCONN)),
         }
     }
@@ -131,7 +138,9 @@ impl Socket {
         match self.phase {
             Phase::Open { write_done: false } if self.unacked < capacity => Ok(capacity - self.unacked),
             Phase::Open { write_done: false } | Phase::Connecting => Err(io::ErrorKind::WouldBlock.into()),
-            Phase::Ended => Err(io::Error::from_raw_os_error(self.error.take().unwrap_or(libc::EPIPE))),
+            Phase::Ended => Err(io::Error::from_raw_os_error(
+                self.error.take().unwrap_or(libc::EPIPE),
+            )),
             Phase::Open { write_done: true } | Phase::Fresh | Phase::Listening { .. } => {
                 Err(io::Error::from_raw_os_error(libc::EPIPE))
             }
@@ -153,7 +162,10 @@ impl Socket {
 
     /// Takes back the packets after the first `keep` data-carrying ones: a reset discards what was not yet received.
     pub(super) fn lose_after(&mut self, keep: usize) {
-        let stream = self.wire.iter_mut().filter(|p| matches!(p, Packet::Data(_) | Packet::Fin));
+        let stream = self
+            .wire
+            .iter_mut()
+            .filter(|p| matches!(p, Packet::Data(_) | Packet::Fin));
         for packet in stream.skip(keep) {
             *packet = Packet::Lost;
         }
@@ -161,7 +173,10 @@ impl Socket {
 
     /// Packets on the way that carry the stream.
     pub(super) fn stream_packets(&self) -> usize {
-        self.wire.iter().filter(|p| matches!(p, Packet::Data(_) | Packet::Fin)).count()
+        self.wire
+            .iter()
+            .filter(|p| matches!(p, Packet::Data(_) | Packet::Fin))
+            .count()
     }
 
     /// Ends the socket with an error for its holder, if it has not ended before.

@@ -12,7 +12,12 @@ impl World {
     // ---- calls ----
 
     /// Binds and listens. Port zero picks one; an unspecified address becomes the host's own.
-    pub(super) fn listen(&mut self, host: IpAddr, addr: SocketAddr, shared: bool) -> io::Result<(SockId, SocketAddr)> {
+    pub(super) fn listen(
+        &mut self,
+        host: IpAddr,
+        addr: SocketAddr,
+        shared: bool,
+    ) -> io::Result<(SockId, SocketAddr)> {
         let addr = self.bound(host, Some(addr));
         let taken = self.listeners.get(&addr).is_some_and(|others| !others.is_empty());
         if taken && !shared {
@@ -31,7 +36,9 @@ impl World {
 
     /// Starts a connection attempt.
     pub(super) fn connect(&mut self, id: SockId, addr: SocketAddr) -> io::Result<()> {
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(bad_fd()) };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return Err(bad_fd());
+        };
         if socket.phase != Phase::Fresh {
             return Err(io::Error::from_raw_os_error(libc::EISCONN));
         }
@@ -51,16 +58,24 @@ impl World {
     /// Takes the oldest connection out of a listener's queue.
     pub(super) fn accept(&mut self, id: SockId) -> io::Result<SockId> {
         match self.sockets.get_mut(&id).map(|s| &mut s.phase) {
-            Some(Phase::Listening { queue }) => queue.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+            Some(Phase::Listening { queue }) => {
+                queue.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            }
             Some(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
             None => Err(bad_fd()),
         }
     }
 
     /// Sends bytes from the front of `parts`; a short count is normal.
-    pub(super) fn send<'a>(&mut self, id: SockId, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+    pub(super) fn send<'a>(
+        &mut self,
+        id: SockId,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
         let capacity = self.faults.config.pipe_capacity;
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(bad_fd()) };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return Err(bad_fd());
+        };
         let room = socket.room(capacity)?;
         let mut bytes = gather(parts, room);
         bytes.truncate(self.faults.shorten(bytes.len()));
@@ -77,7 +92,9 @@ impl World {
 
     /// Moves arrived bytes into `out`; `Ok(0)` is the end of the stream.
     pub(super) fn recv(&mut self, id: SockId, out: &mut [u8]) -> io::Result<usize> {
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(bad_fd()) };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return Err(bad_fd());
+        };
         let most = self.faults.shorten(out.len().min(socket.inbox.len()));
         let out = if most == 0 { out } else { &mut out[..most] };
         let n = socket.read(out)?;
@@ -104,7 +121,9 @@ impl World {
 
     /// One holder of the socket (its descriptor, an operation) lets go; the last one closes it.
     pub(super) fn let_go(&mut self, id: SockId) {
-        let Some(socket) = self.sockets.get_mut(&id).filter(|s| s.holders > 0) else { return };
+        let Some(socket) = self.sockets.get_mut(&id).filter(|s| s.holders > 0) else {
+            return;
+        };
         socket.holders -= 1;
         if socket.holders == 0 {
             self.finish(id);
@@ -114,7 +133,11 @@ impl World {
     /// Kills every socket of a host, as the end of its process does.
     pub(super) fn kill_host(&mut self, host: IpAddr) {
         self.bury(host);
-        let mine: Vec<_> = self.sockets.iter().filter(|(_, s)| s.host == host && s.holders > 0).collect();
+        let mine: Vec<_> = self
+            .sockets
+            .iter()
+            .filter(|(_, s)| s.host == host && s.holders > 0)
+            .collect();
         let ids: Vec<_> = mine.into_iter().map(|(&id, _)| id).collect();
         for id in ids {
             if let Some(socket) = self.sockets.get_mut(&id) {
@@ -131,7 +154,11 @@ impl World {
         match event {
             Event::Deliver(id) => self.deliver(id),
             Event::RetrySyn(id, addr) => {
-                if self.sockets.get(&id).is_some_and(|s| s.phase == Phase::Connecting) {
+                if self
+                    .sockets
+                    .get(&id)
+                    .is_some_and(|s| s.phase == Phase::Connecting)
+                {
                     self.transmit(id, Packet::Syn(addr));
                 }
             }
@@ -143,12 +170,16 @@ impl World {
 
     fn deliver(&mut self, from: SockId) {
         let held = self.is_held(from);
-        let Some(socket) = self.sockets.get_mut(&from) else { return };
+        let Some(socket) = self.sockets.get_mut(&from) else {
+            return;
+        };
         if held {
             socket.stalled += 1;
             return;
         }
-        let Some(packet) = socket.wire.pop_front() else { return };
+        let Some(packet) = socket.wire.pop_front() else {
+            return;
+        };
         let peer = socket.peer;
         self.note(&[1, from.0, packet_code(&packet)]);
         match (packet, peer) {
@@ -161,7 +192,9 @@ impl World {
 
     fn on_packet(&mut self, to: SockId, packet: Packet) {
         let reset = matches!(packet, Packet::Data(_)) && self.faults.chance(self.faults.config.reset);
-        let Some(socket) = self.sockets.get_mut(&to) else { return };
+        let Some(socket) = self.sockets.get_mut(&to) else {
+            return;
+        };
         let listens = socket.holders > 0 && matches!(socket.phase, Phase::Open { .. });
         match packet {
             Packet::Data(_) if reset && listens => {
@@ -194,9 +227,18 @@ impl World {
             return;
         }
         let listener = listeners[self.faults.pick(listeners.len())];
-        let Some(client) = self.sockets.get(&from).filter(|s| s.phase == Phase::Connecting) else { return };
+        let Some(client) = self.sockets.get(&from).filter(|s| s.phase == Phase::Connecting) else {
+            return;
+        };
         let (client_addr, backlog) = (client.local, self.faults.config.backlog);
-        let Some(Socket { phase: Phase::Listening { queue }, host, .. }) = self.sockets.get(&listener) else { return };
+        let Some(Socket {
+            phase: Phase::Listening { queue },
+            host,
+            ..
+        }) = self.sockets.get(&listener)
+        else {
+            return;
+        };
         let (waiting, host) = (queue.len(), *host);
         if waiting >= backlog {
             self.schedule(self.now.after(SYN_RETRY), Event::RetrySyn(from, addr));
@@ -218,7 +260,9 @@ impl World {
     }
 
     fn on_reset(&mut self, id: SockId) {
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
         let errno = socket.reset_errno();
         socket.end(Some(errno));
         socket.lose_after(0);
@@ -239,8 +283,17 @@ impl World {
             return;
         }
         let open = |s: &Socket| matches!(s.phase, Phase::Open { .. });
-        let across: Vec<_> = self.sockets.iter().filter(|(_, s)| open(s)).map(|(&id, _)| id).collect();
-        for id in across.into_iter().filter(|&id| self.link_of(id) == Some(link)).collect::<Vec<_>>() {
+        let across: Vec<_> = self
+            .sockets
+            .iter()
+            .filter(|(_, s)| open(s))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in across
+            .into_iter()
+            .filter(|&id| self.link_of(id) == Some(link))
+            .collect::<Vec<_>>()
+        {
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.end(Some(libc::ETIMEDOUT));
                 socket.lose_after(0);
@@ -253,12 +306,17 @@ impl World {
 
     /// The last holder is gone: what the kernel does on the final close.
     fn finish(&mut self, id: SockId) {
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
         let rude = socket.linger_zero || !socket.inbox.is_empty();
         match std::mem::replace(&mut socket.phase, Phase::Ended) {
             Phase::Listening { queue } => {
                 let addr = socket.local;
-                self.listeners.entry(addr).or_default().retain(|&other| other != id);
+                self.listeners
+                    .entry(addr)
+                    .or_default()
+                    .retain(|&other| other != id);
                 self.listeners.retain(|_, ids| !ids.is_empty());
                 for waiting in queue {
                     self.abort(waiting);
@@ -282,7 +340,9 @@ impl World {
 
     /// Resets a connection from this side: some of what is on the way is lost.
     fn abort(&mut self, id: SockId) {
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
         let keep = self.faults.survivors(socket.stream_packets());
         socket.lose_after(keep);
         socket.end(None);
@@ -291,7 +351,11 @@ impl World {
 
     /// Forgets a connection when both ends have closed and nothing is on the way.
     fn reap(&mut self, id: SockId) {
-        let is_gone = |id: &SockId| self.sockets.get(id).is_none_or(|s| s.holders == 0 && s.wire.is_empty());
+        let is_gone = |id: &SockId| {
+            self.sockets
+                .get(id)
+                .is_none_or(|s| s.holders == 0 && s.wire.is_empty())
+        };
         let peer = self.sockets.get(&id).and_then(|s| s.peer);
         if is_gone(&id) && peer.as_ref().is_none_or(is_gone) {
             self.sockets.remove(&id);
@@ -302,7 +366,10 @@ impl World {
     }
 
     fn bound(&mut self, host: IpAddr, bind: Option<SocketAddr>) -> SocketAddr {
-        let ip = bind.map(|a| a.ip()).filter(|ip| !ip.is_unspecified()).unwrap_or(host);
+        let ip = bind
+            .map(|a| a.ip())
+            .filter(|ip| !ip.is_unspecified())
+            .unwrap_or(host);
         let port = match bind.map_or(0, |a| a.port()) {
             0 => self.ephemeral(host),
             port => port,
@@ -329,7 +396,9 @@ fn packet_code(packet: &Packet) -> u64 {
     match packet {
         Packet::Syn(_) => 1,
         Packet::SynAck => 2,
-        Packet::Data(bytes) => bytes.iter().fold(3, |sum: u64, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b))),
+        Packet::Data(bytes) => bytes
+            .iter()
+            .fold(3, |sum: u64, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b))),
         Packet::Ack(n) => 4 + ((*n as u64) << 3),
         Packet::Fin => 5,
         Packet::Rst => 6,

@@ -152,15 +152,22 @@ impl World {
 
     pub(super) fn take_seat(&mut self, host: IpAddr, waker: Waker) -> SeatId {
         let incarnation = self.incarnation(host);
-        self.seats.push(Seat { host, incarnation, changed: BTreeSet::new(), alarm: None, waker, woken: false });
+        self.seats.push(Seat {
+            host,
+            incarnation,
+            changed: BTreeSet::new(),
+            alarm: None,
+            waker,
+            woken: false,
+        });
         SeatId(self.seats.len() - 1)
     }
 
     /// Whether the seat's ring still has a living host.
     pub(super) fn is_seated(&self, seat: SeatId) -> bool {
-        self.seats.get(seat.0).is_some_and(|s| {
-            self.hosts.get(&s.host).map_or(0, |h| h.incarnation) == s.incarnation
-        })
+        self.seats
+            .get(seat.0)
+            .is_some_and(|s| self.hosts.get(&s.host).map_or(0, |h| h.incarnation) == s.incarnation)
     }
 
     /// Asks for a turn of a ring at `at`, or earlier if it asked for that before.
@@ -188,7 +195,11 @@ impl World {
     /// Ends a host's life: its descriptors are gone, its rings' calls fail.
     pub(super) fn bury(&mut self, host: IpAddr) {
         let host = self.hosts.entry(host).or_default();
-        *host = Host { incarnation: host.incarnation + 1, last_port: host.last_port, ..Host::default() };
+        *host = Host {
+            incarnation: host.incarnation + 1,
+            last_port: host.last_port,
+            ..Host::default()
+        };
     }
 
     pub(super) fn open_fds(&self, host: IpAddr) -> usize {
@@ -227,7 +238,11 @@ impl World {
     /// The next port a socket of this host is bound to when it asks for none.
     pub(super) fn ephemeral(&mut self, host: IpAddr) -> u16 {
         let host = self.hosts.entry(host).or_default();
-        host.last_port = if host.last_port < FIRST_PORT { FIRST_PORT } else { host.last_port.wrapping_add(1) };
+        host.last_port = if host.last_port < FIRST_PORT {
+            FIRST_PORT
+        } else {
+            host.last_port.wrapping_add(1)
+        };
         host.last_port.max(FIRST_PORT)
     }
 
@@ -252,12 +267,20 @@ impl World {
     /// Delivers what a partition held back, in order.
     pub(super) fn release(&mut self, a: IpAddr, b: IpAddr) {
         self.held.remove(&link(a, b));
-        let stalled: Vec<_> = self.sockets.iter().filter(|(_, s)| s.stalled > 0).map(|(&id, _)| id).collect();
+        let stalled: Vec<_> = self
+            .sockets
+            .iter()
+            .filter(|(_, s)| s.stalled > 0)
+            .map(|(&id, _)| id)
+            .collect();
         for id in stalled {
             if self.is_held(id) {
                 continue;
             }
-            let events = self.sockets.get_mut(&id).map_or(0, |s| std::mem::take(&mut s.stalled));
+            let events = self
+                .sockets
+                .get_mut(&id)
+                .map_or(0, |s| std::mem::take(&mut s.stalled));
             for _ in 0..events {
                 self.schedule(self.now, Event::Deliver(id));
             }
@@ -277,20 +300,27 @@ impl World {
     pub(super) fn link_of(&self, id: SockId) -> Option<Link> {
         let socket = self.sockets.get(&id)?;
         let remote = socket.remote?;
-        let far = socket.peer.and_then(|peer| self.sockets.get(&peer)).map(|peer| peer.host);
+        let far = socket
+            .peer
+            .and_then(|peer| self.sockets.get(&peer))
+            .map(|peer| peer.host);
         Some(link(socket.host, far.unwrap_or_else(|| self.host_at(remote))))
     }
 
     /// The host that listens at an address, or the one its IP address names.
     fn host_at(&self, addr: SocketAddr) -> IpAddr {
         let listener = self.listeners.get(&addr).and_then(|ids| ids.first());
-        listener.and_then(|id| self.sockets.get(id)).map_or(addr.ip(), |s| s.host)
+        listener
+            .and_then(|id| self.sockets.get(id))
+            .map_or(addr.ip(), |s| s.host)
     }
 
     /// Puts a packet on a socket's wire; it arrives after all that were put there before.
     pub(super) fn transmit(&mut self, id: SockId, packet: Packet) {
         let at = self.now.after(self.faults.latency());
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
         socket.last_arrival = socket.last_arrival.max(at);
         let at = socket.last_arrival;
         socket.wire.push_back(packet);
@@ -304,7 +334,9 @@ pub(super) fn link(a: IpAddr, b: IpAddr) -> Link {
 
 /// A queue of waiting connections.
 pub(super) fn listening() -> Phase {
-    Phase::Listening { queue: VecDeque::new() }
+    Phase::Listening {
+        queue: VecDeque::new(),
+    }
 }
 
 /// Virtual time starts here and not at zero, so that subtracting from it is seen in tests.

@@ -61,8 +61,14 @@ fn a_stream_arrives_whole_and_in_order() {
             let net = SimNet::new(config);
             let (_listener, mut client, mut server) = pair(&net);
             let bytes = pattern(seed, 100_000);
-            assert!(pump(&net, &mut client, &mut server, &bytes) == bytes, "seed {seed}");
-            assert!(pump(&net, &mut server, &mut client, &bytes) == bytes, "seed {seed}");
+            assert!(
+                pump(&net, &mut client, &mut server, &bytes) == bytes,
+                "seed {seed}"
+            );
+            assert!(
+                pump(&net, &mut server, &mut client, &bytes) == bytes,
+                "seed {seed}"
+            );
         }
     }
 }
@@ -71,12 +77,19 @@ fn a_stream_arrives_whole_and_in_order() {
 fn a_reset_stream_is_a_prefix_and_never_ends_cleanly() {
     let mut resets = 0;
     for seed in 0..SEEDS {
-        let net = SimNet::new(SimConfig { reset: 0.02, ..SimConfig::rough(seed) });
+        let net = SimNet::new(SimConfig {
+            reset: 0.02,
+            ..SimConfig::rough(seed)
+        });
         let (_listener, mut client, mut server) = pair(&net);
         let bytes = pattern(seed, 100_000);
         let got = pump(&net, &mut client, &mut server, &bytes);
         assert!(bytes.starts_with(&got), "seed {seed}");
-        assert_eq!(server.is_eof(), got.len() == bytes.len() && !server.is_reset(), "seed {seed}");
+        assert_eq!(
+            server.is_eof(),
+            got.len() == bytes.len() && !server.is_reset(),
+            "seed {seed}"
+        );
         resets += net.counters().resets;
     }
     assert!(resets > SEEDS / 4, "the fault happens");
@@ -105,7 +118,10 @@ fn same_seed_same_fingerprint() {
 
 #[test]
 fn a_full_pipe_pushes_back_until_the_reader_reads() {
-    let net = SimNet::new(SimConfig { pipe_capacity: 1000, ..SimConfig::calm(1) });
+    let net = SimNet::new(SimConfig {
+        pipe_capacity: 1000,
+        ..SimConfig::calm(1)
+    });
     let (_listener, mut client, mut server) = pair(&net);
     assert_eq!(client.write(&[1; 5000]), 1000);
     settle(&net);
@@ -190,7 +206,10 @@ fn attempts_are_refused_without_a_listener_and_time_out_without_an_answer() {
 
 #[test]
 fn a_full_backlog_makes_clients_come_back() {
-    let net = SimNet::new(SimConfig { backlog: 1, ..SimConfig::calm(1) });
+    let net = SimNet::new(SimConfig {
+        backlog: 1,
+        ..SimConfig::calm(1)
+    });
     let mut listener = net.listen(SocketAddr::new(SERVER, 80)).unwrap();
     let clients: Vec<_> = (0..3).map(|_| net.connect(listener.addr())).collect();
     let mut servers = Vec::new();
