@@ -1,0 +1,3 @@
+//! What the fuzz targets check, apart from libFuzzer so that the committed corpus is replayed by a plain test too.
+
+pub mod checks;
