@@ -106,7 +106,7 @@ impl Wires {
             ring,
             small,
             large,
-            timers: Timers::new(now),
+            timers: Timers::new(),
             table: Slab::new(),
             generations: Vec::new(),
             connections_max: config.connections,
