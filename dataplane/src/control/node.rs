@@ -255,6 +255,7 @@ fn open(config: &NodeConfig, shard: usize) -> io::Result<((Wires, Receiver<Order
         small_buffers: config.limits.small_buffers,
         large_buffers: config.limits.large_buffers,
         connections: config.limits.connections,
+        queue_bytes: config.limits.queue_bytes,
     };
     let small = sizes.small_pool()?;
     let (ring, report) = Ring::open(config.engine, &RingConfig::new(small.clone()))?;

@@ -71,6 +71,7 @@ counters! {
     BuffersMissed, "buffers_missed_total", Total, "Receives that waited because the buffer pool was empty.";
     SmallBuffersFree, "small_buffers_free", Level, "Small buffers free.";
     LargeBuffersFree, "large_buffers_free", Level, "Large buffers free.";
+    QueueBytes, "queue_bytes", Level, "Bytes in all queues, of the limit queue_bytes.";
     Turns, "turns_total", Total, "Turns of the shard.";
 }
 

@@ -87,6 +87,7 @@ impl Wires {
             self.ring.cancel(key);
         }
         if let Some(pending) = pending {
+            self.queued_all -= pending.len();
             self.spare_gather(pending);
         }
         self.reap(id);

@@ -53,7 +53,8 @@ impl Wires {
                 token,
             ))
         } else {
-            let lease = if hot && !draining { self.large.take() } else { None };
+            let large = hot && !draining && self.may_receive_large();
+            let lease = if large { self.large.take() } else { None };
             let into = lease.map_or(RecvInto::Provided, RecvInto::Lease);
             let token = Token::new(id.index, id.generation, kind::RECEIVE);
             Armed::Receive(self.ring.submit(Op::Recv { fd, into }, token))

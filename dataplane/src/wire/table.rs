@@ -36,6 +36,8 @@ pub struct WiresConfig {
     pub large_buffers: u32,
     /// Most connections.
     pub connections: usize,
+    /// Bytes that all queues together may hold before every connection is down to [`HIGH_WATER_MIN`].
+    pub queue_bytes: usize,
 }
 
 impl WiresConfig {
@@ -73,6 +75,9 @@ pub struct Wires {
     /// Where small pieces of plaintext are put together for one TLS record.
     pub(super) stage: Vec<u8>,
     spare_gathers: Vec<Box<Gather>>,
+    /// Bytes in all queues, in flight included.
+    pub(super) queued_all: usize,
+    queue_bytes: usize,
     dialled: u64,
     turns: u64,
     /// Time of day at `Now(0)`, where it is not the system's.
@@ -117,6 +122,8 @@ impl Wires {
             next_sweep: now.after(IDLE_AFTER),
             stage: Vec::new(),
             spare_gathers: Vec::new(),
+            queued_all: 0,
+            queue_bytes: config.queue_bytes,
             dialled: 0,
             turns: 0,
             epoch,
@@ -385,12 +392,17 @@ impl Wires {
         self.peek(id).map_or(0, |wire| wire.tx.queued())
     }
 
-    /// Queue length at which a source must pause: a share of the free memory, so that many stalled readers together
-    /// cannot take all of it.
+    /// Queue length at which a source must pause: a share of what is left, so that many stalled readers together cannot
+    /// take all of it. What the queues can hold at most is `queue_bytes` and one receive buffer for each connection.
     #[must_use]
     pub fn high_water(&self) -> usize {
-        let free = self.small.free() as usize * SMALL_DATA;
-        (free / 16).clamp(HIGH_WATER_MIN, HIGH_WATER)
+        let left = self.queue_bytes.saturating_sub(self.queued_all);
+        (left / 8).clamp(HIGH_WATER_MIN, HIGH_WATER)
+    }
+
+    /// Memory is plentiful enough for receives of 256 KiB.
+    pub(super) fn may_receive_large(&self) -> bool {
+        self.queued_all < self.queue_bytes / 2
     }
 
     /// Writes down the counters of this layer.
@@ -403,6 +415,7 @@ impl Wires {
         counters.set(Counter::BuffersMissed, ring.enobufs);
         counters.set(Counter::SmallBuffersFree, u64::from(self.small.free()));
         counters.set(Counter::LargeBuffersFree, u64::from(self.large.free()));
+        counters.set(Counter::QueueBytes, self.queued_all as u64);
         counters.set(Counter::Turns, self.turns);
     }
 

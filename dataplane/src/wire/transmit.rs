@@ -17,6 +17,7 @@ impl Wires {
             return;
         }
         let chunk = self.unpin(chunk);
+        self.queued_all += chunk.len();
         let fresh = self
             .peek(id)
             .is_some_and(|wire| wire.tx.pending.is_none())
@@ -66,6 +67,7 @@ impl Wires {
                 Err(error) => self.fail(id, WireError::Tls(error)),
             }
         } else if let Some(gather) = wire.tx.pending.take() {
+            self.queued_all -= gather.len();
             self.submit_send(id, gather);
         } else {
             self.end_direction(id);
@@ -77,6 +79,7 @@ impl Wires {
             return;
         };
         let len = gather.len();
+        self.queued_all += len;
         let token = Token::new(id.index, id.generation, kind::SEND);
         let key = self.ring.submit(Op::Send { fd, gather }, token);
         if let Some(wire) = self.get(id) {
@@ -93,8 +96,10 @@ impl Wires {
     ) -> Option<()> {
         let wire = self.get(id)?;
         wire.tx.in_flight = None;
-        wire.tx.in_flight_len = 0;
-        if matches!(wire.life, Life::Ending { .. }) {
+        let in_flight = std::mem::take(&mut wire.tx.in_flight_len);
+        let ending = matches!(wire.life, Life::Ending { .. });
+        self.queued_all -= in_flight;
+        if ending {
             self.spare_gather(gather);
             self.reap(id);
             return Some(());
@@ -150,6 +155,7 @@ impl Wires {
             sealer.gather().push(Chunk::from_vec(protocol));
         }
         if let Some(mut pending) = pending {
+            sealer.wires.queued_all -= pending.len();
             sealer.data(&pending)?;
             pending.clear();
             sealer.wires.spare_gather(pending);
