@@ -22,6 +22,8 @@
 //! * `wait` is bounded: about [`BATCH_MAX`] completions.
 #![expect(unsafe_code, reason = "io_uring and epoll system calls")]
 
+#[cfg(test)]
+mod conformance;
 mod epoll;
 mod fds;
 mod op;
