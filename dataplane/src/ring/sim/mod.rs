@@ -12,7 +12,8 @@
 //!
 //! # Invariants
 //! * An operation has exactly one final completion, never from within `submit` or `cancel`.
-//! * A cancel takes a while; until it works the operation can still give its result. Either way, what it held comes back.
+//! * A cancel takes a while; until it works the operation can still give its result. What it held comes back in either
+//!   case.
 //! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the
 //!   number may name another socket at once. What the numbers of a host mean is kept by the network.
 //! * Completions of one operation keep their order; those of different operations change places.
