@@ -8,6 +8,7 @@ mod connect;
 mod random;
 mod rig;
 mod transfer;
+mod virtual_rig;
 
 use self::rig::Rig;
 
@@ -16,6 +17,8 @@ macro_rules! suite {
     ($($module:ident :: $case:ident),* $(,)?) => {
         suite!(@ring uring, Rig::uring, $($module::$case),*);
         suite!(@ring epoll, Rig::epoll, $($module::$case),*);
+        suite!(@ring sim, Rig::sim, $($module::$case),*);
+        suite!(@ring jittery_sim, Rig::jittery_sim, $($module::$case),*);
     };
     (@ring $ring:ident, $open:path, $($module:ident :: $case:ident),*) => {
         mod $ring {
