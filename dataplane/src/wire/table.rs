@@ -153,9 +153,13 @@ impl Wires {
     /// When [`Wires::wait`] returns at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Now {
-        self.timers
-            .next()
-            .map_or(self.next_sweep, |timer| timer.min(self.next_sweep))
+        let timer = self.timers.next().unwrap_or(self.next_sweep);
+        let deadline = timer.min(self.next_sweep);
+        if self.starved.is_empty() {
+            return deadline;
+        }
+        // Buffers come back with completions, mostly; this is for those that come back otherwise.
+        deadline.min(self.now.after(STARVED_PAUSE))
     }
 
     /// Carries out a completion; [`Wires::next_event`] tells what it means for the role that owns the connection.
