@@ -426,6 +426,12 @@ impl Wires {
         counters.set(Counter::Turns, self.turns);
     }
 
+    /// Timers set and not due yet.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Free and all buffers of the receive pool.
     #[must_use]
     pub fn buffers(&self) -> (u32, u32) {
