@@ -94,12 +94,14 @@ impl Talker {
             self.socket.close(CloseCode::NORMAL, "done");
             out.closed = true;
         }
+        self.socket.flush();
     }
 }
 
 impl Actor for Talker {
     fn turn(&mut self, now: Now) {
         for heard in self.socket.turn(now) {
+            tracing::debug!(at = now.0, habit = ?self.habit, sent = self.out.borrow().sent, "{heard:.60?}");
             match heard {
                 Heard::Open | Heard::Pong => {}
                 Heard::Part { opcode, so_far, last } => {
@@ -278,6 +280,7 @@ impl Listener {
                 Heard::End(_) => lost = true,
             }
         }
+        channel.flush();
         for text in offers {
             self.on_offer(now, std::str::from_utf8(&text).expect("text"));
         }

@@ -178,12 +178,7 @@ impl WebSocket {
             self.next_read = self.pace.map_or(Now(0), |pace| now.after(pace));
             self.read(&mut heard);
         }
-        self.write();
-        if self.said_close && self.heard_close && self.out.is_empty() && !self.ended {
-            // The closing handshake is complete: nobody has anything to say.
-            self.drop_connection();
-            heard.push(Heard::End(End::Regular));
-        }
+        self.flush();
         heard
     }
 
@@ -191,7 +186,8 @@ impl WebSocket {
         self.pace.filter(|_| !self.ended).map(|_| self.next_read)
     }
 
-    fn write(&mut self) {
+    /// Writes what the network takes.
+    pub(crate) fn flush(&mut self) {
         if let Some(socket) = self.socket.as_mut().filter(|socket| socket.is_open()) {
             let sent = socket.write(&self.out);
             self.out.drain(..sent);
@@ -219,10 +215,11 @@ impl WebSocket {
         if !self.ended {
             self.on_bytes(&mut bytes, heard);
         }
-        let complete = self.said_close && self.heard_close && self.out.is_empty();
-        if over && !self.ended && !complete {
+        if over && !self.ended {
+            // After the closing handshake it is for the server to end the connection (RFC 6455 section 7.1.1).
+            let complete = self.said_close && self.heard_close && self.out.is_empty();
             self.drop_connection();
-            heard.push(Heard::End(End::Broken));
+            heard.push(Heard::End(if complete { End::Regular } else { End::Broken }));
         }
     }
 
