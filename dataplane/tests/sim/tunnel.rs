@@ -59,7 +59,7 @@ impl Tunnel {
 
     /// A client connects to one of the ports that lead to the service.
     pub(crate) fn open(&mut self, number: u32, stream: &Stream) {
-        let port = *self.scene.rng.choice(GOOD_PORTS).expect("ports");
+        let port = self.scene.rng.choice(GOOD_PORTS).expect("ports");
         self.open_at(port, number, stream);
     }
 
@@ -231,7 +231,7 @@ fn a_client_is_turned_away_at_once_where_nothing_answers() {
     for_each_seed(60, |seed| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut tunnel = Tunnel::new(fair_weather(seed), some_shards(&mut rng), &some_sizes(&mut rng));
-        let port = *rng.choice(BAD_PORTS).expect("ports");
+        let port = rng.choice(BAD_PORTS).expect("ports");
         let mut stream = Stream::new(0, rng.usize(..50_000), 0);
         stream.client.answers = rng.bool();
         tunnel.open_at(port, 0, &stream);
