@@ -119,7 +119,7 @@ impl Scene {
         self.rng.shuffle(&mut order);
         for index in order {
             match index.checked_sub(self.nodes.len()) {
-                None => self.nodes[index].turn(now, &mut self.rng),
+                None => self.nodes[index].turn(&self.net, &mut self.rng),
                 Some(actor) => self.actors[actor].borrow_mut().turn(now),
             }
         }

@@ -175,8 +175,9 @@ impl Node {
         self.stats.iter().map(|stats| stats.get(counter)).sum()
     }
 
-    pub(super) fn turn(&mut self, now: Now, rng: &mut fastrand::Rng) {
-        for shard in &mut self.shards {
+    pub(super) fn turn(&mut self, net: &SimNet, rng: &mut fastrand::Rng) {
+        let due = net.is_due(self.host);
+        for shard in self.shards.iter_mut().filter(|_| due) {
             // What a turn produces leaves at the beginning of the next.
             let mut seen = None;
             loop {
@@ -188,7 +189,7 @@ impl Node {
             }
         }
         if let Some(control) = &mut self.control {
-            control.turn(now, &self.mailboxes, rng);
+            control.turn(net.now(), &self.mailboxes, rng);
         }
     }
 
