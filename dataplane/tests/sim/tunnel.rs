@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,6 +49,15 @@ impl Tunnel {
         tunnel
     }
 
+    /// Starts a bridge again whose host was killed.
+    pub(crate) fn restart_bridge(&mut self, host: IpAddr, shards: Shards, sizes: &Sizes) {
+        if host == LOCAL_BRIDGE {
+            self.scene.start_bridge(host, shards[0], sizes, &local_forwards());
+        } else {
+            self.scene.start_bridge(host, shards[2], sizes, &remote_forwards());
+        }
+    }
+
     /// Waits until the remote bridge listens on both hybrid connections.
     pub(crate) fn await_online(&mut self) -> bool {
         self.scene.run_until(Duration::from_secs(300), |scene| {
@@ -86,6 +95,14 @@ impl Tunnel {
             near && service.borrow().ends.values().all(|end| end.end.is_some())
         });
         assert!(over, "streams hang: {:?}", self.outcomes());
+    }
+
+    /// Somebody who carries the bytes of all streams is killed.
+    pub(crate) fn cut(&self) {
+        for part in self.parts.borrow().values() {
+            part.up.borrow_mut().cut = true;
+            part.down.borrow_mut().cut = true;
+        }
     }
 
     pub(crate) fn far_end(&self, number: u32) -> Option<End> {

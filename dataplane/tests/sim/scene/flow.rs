@@ -15,6 +15,9 @@ pub(crate) struct Flow {
     pub(crate) got: usize,
     /// The reader has seen the regular end.
     pub(crate) eof: bool,
+    /// A process that had the bytes in its hands was killed. Its kernel may end the connection as if in order, so an early
+    /// end says nothing.
+    pub(crate) cut: bool,
 }
 
 pub(crate) type SharedFlow = Rc<RefCell<Flow>>;
@@ -27,6 +30,7 @@ impl Flow {
             fin: false,
             got: 0,
             eof: false,
+            cut: false,
         }))
     }
 
@@ -60,15 +64,18 @@ impl Flow {
         self.got = end;
     }
 
-    pub(crate) fn on_eof(&mut self) {
+    /// The reader sees an end in order; answers whether it is one.
+    pub(crate) fn on_eof(&mut self) -> bool {
+        let whole = self.fin && self.got == self.written;
         assert!(
-            self.fin && self.got == self.written,
+            whole || self.cut,
             "a regular end after {} of {} bytes (sender ended: {})",
             self.got,
             self.bytes.len(),
             self.fin
         );
-        self.eof = true;
+        self.eof = whole;
+        whole
     }
 }
 

@@ -90,11 +90,10 @@ impl TcpEnd {
         let bytes = socket.read();
         let mut inward = self.inward.borrow_mut();
         inward.on_arrival(&bytes);
-        if socket.is_reset() {
+        let short = socket.is_eof() && !inward.eof && !inward.on_eof();
+        if socket.is_reset() || short {
             self.end = Some(End::Broken);
             self.socket = None;
-        } else if socket.is_eof() && !inward.eof {
-            inward.on_eof();
         }
     }
 }
@@ -139,6 +138,8 @@ pub(crate) type Parts = Rc<RefCell<BTreeMap<u32, Part>>>;
 
 /// Accepts connections and plays the part that the first bytes of each ask for.
 pub(crate) struct Service {
+    net: SimNet,
+    addr: SocketAddr,
     listener: Option<SimListener>,
     parts: Parts,
     unknown: Vec<(SimSocket, Vec<u8>)>,
@@ -148,11 +149,26 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(net: &SimNet, addr: SocketAddr, parts: Parts) -> Self {
         Self {
+            net: net.clone(),
+            addr,
             listener: Some(net.listen(addr).expect("the address is free")),
             parts,
             unknown: Vec::new(),
             ends: BTreeMap::new(),
         }
+    }
+
+    /// Its host was killed.
+    pub(crate) fn die(&mut self) {
+        self.hang_up();
+        for end in self.ends.values_mut() {
+            end.end.get_or_insert(End::Broken);
+        }
+    }
+
+    /// Listens again.
+    pub(crate) fn restart(&mut self) {
+        self.listener = Some(self.net.listen(self.addr).expect("the address is free"));
     }
 
     fn introduce(&mut self, (mut socket, mut head): (SimSocket, Vec<u8>)) {
