@@ -142,7 +142,7 @@ fn stalled_readers_do_not_hold_the_last_buffers() {
             ..some_sizes(&mut rng)
         };
         let mut tunnel = Tunnel::new(narrow(seed), some_shards(&mut rng), &sizes);
-        let until = Duration::from_secs(300);
+        let until = Duration::from_secs(rng.u64(60..120));
         for number in 0..8 {
             let mut stream = Stream::new(number, 100, 80_000);
             stream.client.pace = Some(until);
