@@ -64,7 +64,13 @@ impl<T: Send> Sender<T> {
     pub fn send(&self, message: T) -> Result<(), Full<T>> {
         self.shared.queue.push(message).map_err(Full)?;
         fence(Ordering::SeqCst);
-        if self.shared.dozing.load(Ordering::Relaxed) && self.shared.dozing.swap(false, Ordering::Relaxed) {
+        let dozing = &self.shared.dozing;
+        // A failed exchange writes nothing, so only the sender that wakes ever changes the word.
+        if dozing.load(Ordering::Relaxed)
+            && dozing
+                .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             self.shared.waker.wake();
         }
         Ok(())

@@ -48,7 +48,7 @@ pub use waker::Waker;
 #[cfg(any(test, feature = "sim"))]
 use self::sim::{SimNet, SimRing};
 use crate::buf::Pool;
-use crate::config::EngineChoice;
+pub use crate::config::EngineChoice;
 
 /// The ring of one data thread.
 #[derive(Debug)]

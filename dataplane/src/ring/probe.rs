@@ -230,6 +230,56 @@ mod tests {
     }
 
     #[test]
+    fn a_seccomp_profile_that_forbids_io_uring_leads_to_epoll() {
+        // The filter holds for this thread only, which ends with the test.
+        std::thread::spawn(|| {
+            forbid_io_uring();
+            assert!(Ring::open(EngineChoice::IoUring, &config()).is_err());
+            let (mut ring, report) = Ring::open(EngineChoice::Auto, &config()).unwrap();
+            assert_eq!(report.engine(), Engine::Epoll);
+            assert!(report.line().contains("seccomp"), "{}", report.line());
+            self_test(&mut ring).unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// Makes `io_uring_setup` fail with `EPERM`, as container runtimes do.
+    fn forbid_io_uring() {
+        const LOAD_NUMBER: u16 = 0x20;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        let mut program = [
+            instruction(LOAD_NUMBER, 0, 0, 0),
+            instruction(
+                JUMP_IF_EQUAL,
+                0,
+                1,
+                u32::try_from(libc::SYS_io_uring_setup).unwrap(),
+            ),
+            instruction(
+                RETURN,
+                0,
+                0,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
+            ),
+            instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // JUSTIFICATION: the only way to meet such a profile in a test.
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        // JUSTIFICATION: as above.
+        // SAFETY: `filter` and the four instructions it points to outlive the call.
+        let rc = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+        assert_eq!(rc, 0);
+    }
+
+    #[test]
     fn the_reason_names_the_step_and_the_remedy() {
         let error = io::Error::from_raw_os_error(libc::EPERM);
         let text = Unusable(SetupError {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+#[cfg(any(test, feature = "sim"))]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys::event::EventFd;
@@ -14,6 +15,8 @@ pub struct Waker(Arc<Signal>);
 #[derive(Debug)]
 enum Signal {
     Event(EventFd),
+    /// In a simulation nobody sleeps.
+    #[cfg(any(test, feature = "sim"))]
     Flag(AtomicBool),
 }
 
@@ -22,6 +25,7 @@ impl Waker {
     pub fn wake(&self) {
         match &*self.0 {
             Signal::Event(event) => event.signal(),
+            #[cfg(any(test, feature = "sim"))]
             Signal::Flag(flag) => flag.store(true, Ordering::Release),
         }
     }
@@ -42,6 +46,7 @@ impl Waker {
     pub(crate) fn take(&self) -> bool {
         match &*self.0 {
             Signal::Event(_) => false,
+            #[cfg(any(test, feature = "sim"))]
             Signal::Flag(flag) => flag.swap(false, Ordering::AcqRel),
         }
     }
@@ -50,6 +55,7 @@ impl Waker {
     pub(crate) fn raw_fd(&self) -> i32 {
         match &*self.0 {
             Signal::Event(event) => event.raw(),
+            #[cfg(any(test, feature = "sim"))]
             Signal::Flag(_) => -1,
         }
     }
@@ -58,6 +64,7 @@ impl Waker {
     pub(crate) fn drain(&self) {
         match &*self.0 {
             Signal::Event(event) => event.drain(),
+            #[cfg(any(test, feature = "sim"))]
             Signal::Flag(flag) => flag.store(false, Ordering::Release),
         }
     }

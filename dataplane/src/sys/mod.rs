@@ -3,7 +3,7 @@
 //! * [`socket`]: creating sockets and their options
 //! * [`errno`]: what an error means to a caller
 //! * [`clock`]: the monotonic clock
-//! * [`event`]: eventfd
+//! * `event`: eventfd; `map`: memory mappings; `sockaddr`: addresses in the kernel's layout
 //! * [`affinity`], [`limits`]: thread pinning and resource limits
 #![expect(unsafe_code, reason = "system calls through libc")]
 

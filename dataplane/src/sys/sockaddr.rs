@@ -64,10 +64,8 @@ impl SockAddr {
     fn empty() -> Self {
         // JUSTIFICATION: libc gives no constructor.
         // SAFETY: sockaddr_storage is plain integers, for which all-zero is a value.
-        Self {
-            storage: unsafe { std::mem::zeroed() },
-            len: 0,
-        }
+        let storage = unsafe { std::mem::zeroed() };
+        Self { storage, len: 0 }
     }
 
     fn write<T>(&mut self, addr: T) {

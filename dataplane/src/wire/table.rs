@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
@@ -24,6 +25,8 @@ use crate::timer::{TimerKey, Timers};
 const SMALL_DATA: usize = 16 * 1024 + 512;
 /// Buffer of a hot connection.
 const LARGE_DATA: usize = 256 * 1024 + 1024;
+/// Longest wait while a connection has found no receive buffer.
+const STARVED_PAUSE: Duration = Duration::from_millis(20);
 /// Most gathers kept for reuse.
 const SPARE_GATHERS: usize = 256;
 
@@ -138,21 +141,25 @@ impl Wires {
     /// The ring is broken; the shard cannot go on.
     pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
         self.turns += 1;
+        self.feed_starved();
         self.flush();
         self.ring.wait(Some(self.next_deadline()), completions)?;
         self.now = self.ring.now();
         self.timers.expire(self.now, timers);
         self.sweep_idle();
-        self.feed_starved();
         Ok(())
     }
 
     /// When [`Wires::wait`] returns at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Now {
-        self.timers
-            .next()
-            .map_or(self.next_sweep, |timer| timer.min(self.next_sweep))
+        let timer = self.timers.next().unwrap_or(self.next_sweep);
+        let deadline = timer.min(self.next_sweep);
+        if self.starved.is_empty() {
+            return deadline;
+        }
+        // Buffers come back with completions, mostly; this is for those that come back otherwise.
+        deadline.min(self.now.after(STARVED_PAUSE))
     }
 
     /// Carries out a completion; [`Wires::next_event`] tells what it means for the role that owns the connection.

@@ -132,7 +132,7 @@ impl Proxy {
             self.break_pair(index);
         } else if over {
             self.pairs.remove(&index);
-            fds.map(|fd| self.ring.close(fd));
+            fds.into_iter().for_each(|fd| self.ring.close(fd));
         }
     }
 
@@ -141,7 +141,7 @@ impl Proxy {
             return;
         };
         if !std::mem::replace(&mut pair.broken, true) {
-            pair.fds.map(|fd| self.ring.reset(fd));
+            pair.fds.into_iter().for_each(|fd| self.ring.reset(fd));
         }
         if pair.in_flight.is_empty() {
             self.pairs.remove(&index);
@@ -192,6 +192,10 @@ impl Node for Proxy {
         self.ring.wait(None, &mut self.done).unwrap();
         for completion in std::mem::take(&mut self.done) {
             self.on_completion(completion);
+        }
+        if !self.starved.is_empty() || !self.accepting {
+            let retry = self.ring.now().after(RETRY);
+            self.ring.wait(Some(retry), &mut self.done).unwrap();
         }
     }
 }
@@ -336,6 +340,8 @@ fn a_seed_repeats_its_run() {
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
 const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// After a lack of buffers or descriptors.
+const RETRY: Duration = Duration::from_millis(1);
 const CLIENTS: u64 = 5;
 const LEN: usize = 30_000;
 /// Seed of the service's bytes.

@@ -157,3 +157,21 @@ pub(super) fn a_moved_socket_works_in_its_new_ring(rig: &mut Rig) {
     rig.ring.close(client);
     other.ends_clean();
 }
+
+pub(super) fn two_rings_share_a_port(rig: &mut Rig) {
+    let Some(sibling) = rig.sibling else { return };
+    let mut other = sibling();
+    let (first, addr) = rig
+        .ring
+        .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true)
+        .unwrap();
+    let (second, same) = other.ring.listen(addr, true).unwrap();
+    assert_eq!(addr, same);
+    assert!(
+        rig.ring.listen(addr, false).is_err(),
+        "sharing is asked for by everybody"
+    );
+    rig.ring.close(first);
+    other.ring.close(second);
+    other.ends_clean();
+}

@@ -5,8 +5,10 @@
 
 mod cancel;
 mod connect;
+mod random;
 mod rig;
 mod transfer;
+mod virtual_rig;
 
 use self::rig::Rig;
 
@@ -15,6 +17,8 @@ macro_rules! suite {
     ($($module:ident :: $case:ident),* $(,)?) => {
         suite!(@ring uring, Rig::uring, $($module::$case),*);
         suite!(@ring epoll, Rig::epoll, $($module::$case),*);
+        suite!(@ring sim, Rig::sim, $($module::$case),*);
+        suite!(@ring jittery_sim, Rig::jittery_sim, $($module::$case),*);
     };
     (@ring $ring:ident, $open:path, $($module:ident :: $case:ident),*) => {
         mod $ring {
@@ -40,6 +44,7 @@ suite! {
     connect::a_wait_ends_at_its_deadline_and_not_before,
     connect::misuse_is_answered_and_harms_nothing,
     connect::a_moved_socket_works_in_its_new_ring,
+    connect::two_rings_share_a_port,
     transfer::a_provided_receive_waits_without_a_buffer,
     transfer::a_lease_is_appended_to,
     transfer::the_end_of_the_stream_is_zero_bytes,
@@ -56,4 +61,5 @@ suite! {
     cancel::a_recycled_number_gets_no_old_completion,
     cancel::many_operations_come_and_go,
     cancel::teardown_takes_everything_back,
+    random::streams_stay_whole_under_random_operations,
 }

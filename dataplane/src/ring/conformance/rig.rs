@@ -260,7 +260,7 @@ pub(super) fn gather(parts: &[&[u8]]) -> Box<Gather> {
 
 /// The errno that ended an operation, if one did.
 pub(super) fn errno_of(outcome: &Outcome) -> Option<i32> {
-    let error = match outcome {
+    match outcome {
         Outcome::Accepted(Err(error))
         | Outcome::Connected(Err(error))
         | Outcome::Polled(Err(error))
@@ -269,8 +269,7 @@ pub(super) fn errno_of(outcome: &Outcome) -> Option<i32> {
         }
         | Outcome::Sent {
             result: Err(error), ..
-        } => error,
-        _ => return None,
-    };
-    error.raw_os_error()
+        } => error.raw_os_error(),
+        _ => None,
+    }
 }

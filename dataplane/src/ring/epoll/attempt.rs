@@ -33,7 +33,8 @@ impl EpollRing {
                 let sent = calls::send(fd, exposed);
                 if sent.as_ref().is_ok_and(|&n| n < gather.exposed()) {
                     self.counters.short_sends += 1;
-                    socket.ready.write = false;
+                    // Registered, so that room for more is an edge.
+                    socket.ready.write &= !socket.registered;
                 }
                 sent.map(|n| (n, None))
             }
@@ -104,8 +105,9 @@ impl EpollRing {
 fn recv(socket: &mut Socket, fd: Fd, lease: &mut Lease) -> io::Result<usize> {
     let room = lease.spare();
     let n = calls::recv(fd, lease.spare_mut())?;
-    // A short count means that the socket was empty; what comes later is a new edge. After a hang-up there is none left.
-    if n < room && !socket.ready.hangup {
+    // A short count means that the socket was empty, and what comes later is a new edge: if the socket is registered, and
+    // unless a hang-up was the last one.
+    if n < room && socket.registered && !socket.ready.hangup {
         socket.ready.read = false;
     }
     Ok(n)

@@ -6,8 +6,8 @@
 //! **Invariants.**
 //! * A socket is registered once, edge-triggered for everything, when an operation on it first had to wait. Adding it
 //!   reports what is ready already, so no edge is lost.
-//! * `ready` of a socket is an upper bound: a flag is cleared only by a call that found nothing left (`EAGAIN`, or a count
-//!   short of what was asked for) and set by an edge. A socket with an operation in a ready lane is in `work`.
+//! * `ready` of a socket is an upper bound: a flag is cleared only by a call that found nothing left (`EAGAIN`, or on a
+//!   registered socket a count short of what was asked for) and set by an edge. A socket with an operation in a ready lane is in `work`.
 //! * Nothing completes inside `submit`, `cancel` or `close`; ended operations wait in `done`.
 
 mod attempt;

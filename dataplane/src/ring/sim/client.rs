@@ -40,7 +40,7 @@ impl SimSocket {
         socket
     }
 
-    /// Takes everything that has arrived. Empty: nothing new; ask [`SimSocket::is_eof`] and [`SimSocket::is_reset`] why.
+    /// Takes everything that has arrived. If nothing has, [`SimSocket::is_eof`] and [`SimSocket::is_reset`] say why.
     pub fn read(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut chunk = [0; CHUNK];

@@ -40,7 +40,7 @@ pub struct SimConfig {
     pub reset: f64,
     /// How long an unanswered connection attempt takes to fail with `ETIMEDOUT`.
     pub connect_timeout: Duration,
-    /// How long a partition lasts before connections across it fail with `ETIMEDOUT`, as keepalive probes would make them.
+    /// How long a partition lasts before connections across it fail with `ETIMEDOUT`, as with keepalive probes.
     pub silence_limit: Duration,
     /// Connections a listener holds for `accept`; more are asked to try again a second later.
     pub backlog: usize,

@@ -12,9 +12,10 @@
 //!
 //! # Invariants
 //! * An operation has exactly one final completion, never from within `submit` or `cancel`.
-//! * A cancel takes a while; until it works the operation can still give its result, and what it held comes back either way.
-//! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the number
-//!   may name another socket at once. What the numbers of a host mean is kept by the network.
+//! * A cancel takes a while; until it works the operation can still give its result. What it held comes back in either
+//!   case.
+//! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the
+//!   number may name another socket at once. What the numbers of a host mean is kept by the network.
 //! * Completions of one operation keep their order; those of different operations change places.
 #![forbid(unsafe_code)]
 
@@ -189,8 +190,8 @@ impl SimRing {
         self.fds.len()
     }
 
-    /// See [`Ring::buffers_available`](super::Ring::buffers_available). A made-up `ENOBUFS` is followed by others although
-    /// this is not zero; that many receives later it is over.
+    /// See [`Ring::buffers_available`](super::Ring::buffers_available). During a burst of made-up `ENOBUFS` this is not
+    /// zero; each receive that is submitted again brings its end nearer.
     #[must_use]
     pub fn buffers_available(&self) -> u32 {
         self.small.free()

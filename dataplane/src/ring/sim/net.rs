@@ -95,8 +95,8 @@ impl SimNet {
         self.world().counters
     }
 
-    /// Hash of everything that happened: packets with their contents, completions, their times and order. Two runs of one
-    /// program with one seed have the same.
+    /// Hash of everything that happened: packets with their contents, completions, their times and order. Two runs of
+    /// one program with one seed have the same.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.world().fingerprint()

@@ -1,10 +1,10 @@
-//! One endpoint of the simulated network: what the kernel keeps for a TCP socket, reduced to what a program can observe.
+//! One endpoint of the simulated network: what the kernel keeps for a TCP socket, as far as a program can observe it.
 //!
 //! # Invariants
 //! * `unacked` counts the payload bytes this side sent and the far side has not read; it never exceeds the capacity.
 //! * `wire` is first in, first out; one delivery event exists per packet in it, or is counted in `stalled`.
-//! * `holders` counts the descriptor and every operation in flight: the socket closes when the last one lets go, so closing
-//!   a descriptor under an operation sends nothing (pitfall 2 of the io_uring reference).
+//! * `holders` counts the descriptor and every operation in flight: the socket closes when the last one lets go, so
+//!   closing a descriptor under an operation sends nothing, as under io_uring.
 
 use std::collections::VecDeque;
 use std::io;

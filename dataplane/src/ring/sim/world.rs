@@ -1,4 +1,4 @@
-//! State of the simulated network: virtual time, the queue of events, hosts with their descriptors, links, rings' seats.
+//! State of the simulated network: virtual time, queue of events, hosts with their descriptors, links, seats of rings.
 //!
 //! # Invariants
 //! * Time moves only in [`World::advance`]; every event at one instant runs before time moves on.

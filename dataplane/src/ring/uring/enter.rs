@@ -4,8 +4,9 @@
 //! so the two system calls are made here.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::AsRawFd;
 
+use io_uring::IoUring;
 use viaduct_proto::time::Now;
 
 use crate::sys::clock;
@@ -30,7 +31,14 @@ pub(super) enum Patience {
 
 impl Gate {
     /// Registers the ring's descriptor with the calling thread, so that the kernel need not look it up each time.
-    pub(super) fn new(fd: RawFd) -> Self {
+    pub(super) fn new(ring: &IoUring) -> Self {
+        let fd = ring.as_raw_fd();
+        // Without it, a thread that waits here is counted as waiting for a disk (kernel 6.15).
+        let idle = if ring.params().is_feature_no_iowait() {
+            ENTER_NO_IOWAIT
+        } else {
+            0
+        };
         let mut update = RsrcUpdate {
             offset: u32::MAX,
             resv: 0,
@@ -50,13 +58,13 @@ impl Gate {
         if rc == 1 {
             return Self {
                 fd: libc::c_long::from(update.offset),
-                flags: ENTER_REGISTERED_RING,
+                flags: ENTER_REGISTERED_RING | idle,
             };
         }
         // The plain descriptor does the same, a little slower.
         Self {
             fd: libc::c_long::from(fd),
-            flags: 0,
+            flags: idle,
         }
     }
 
@@ -140,4 +148,5 @@ const REGISTER_RING_FDS: u32 = 20;
 const ENTER_GETEVENTS: libc::c_ulong = 1 << 0;
 const ENTER_EXT_ARG: libc::c_ulong = 1 << 3;
 const ENTER_REGISTERED_RING: libc::c_ulong = 1 << 4;
+const ENTER_NO_IOWAIT: libc::c_ulong = 1 << 7;
 const _: () = assert!(size_of::<GetEventsArg>() == 24);

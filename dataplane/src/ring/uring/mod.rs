@@ -21,7 +21,6 @@ mod teardown;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, cqueue, squeue};
 use viaduct_proto::time::Now;
@@ -82,7 +81,7 @@ impl UringRing {
             .map_err(SetupError::at("registering buffers"))?;
         let waker = Waker::event().map_err(SetupError::at("creating an eventfd"))?;
         Ok(Self {
-            gate: Gate::new(ring.as_raw_fd()),
+            gate: Gate::new(&ring),
             ring,
             provided,
             pool,
@@ -368,3 +367,6 @@ impl std::fmt::Debug for UringRing {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

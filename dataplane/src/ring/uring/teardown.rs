@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::enter::Patience;
 use super::{Request, UringRing, submit};
-use crate::ring::slots::Slots;
 use crate::sys::{clock, socket};
 
 impl UringRing {
@@ -22,7 +21,7 @@ impl UringRing {
             self.provided.unregister(&self.ring);
         } else {
             // The kernel may write to these after the ring is closed, which it finishes in the background.
-            std::mem::forget(std::mem::replace(&mut self.slots, Slots::default()));
+            std::mem::forget(std::mem::take(&mut self.slots));
         }
         for fd in self.fds.all() {
             self.fds.remove(fd);
