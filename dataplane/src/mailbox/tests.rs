@@ -11,7 +11,7 @@ mod model {
         loom::model(|| {
             let waker = Waker::flag();
             let (sender, mut receiver) = mailbox(4, waker.clone());
-            let senders = [sender.clone(), sender]
+            let senders = [sender]
                 .map(|sender| loom::thread::spawn(move || sender.send(7u8).expect("there is room for two")));
             let mut got = receiver.drain(8, drop);
             for sender in senders {

@@ -1,4 +1,5 @@
-//! Choosing a ring by trying it: a version number says too little about seccomp profiles, sysctls and back-ports.
+//! Choosing a ring by trying it: a version number says too little about seccomp profiles, sysctls and
+//! back-ports.
 
 use std::fmt;
 use std::io::{self, Read, Write};
