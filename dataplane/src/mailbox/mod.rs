@@ -86,7 +86,8 @@ impl<T: Send> Receiver<T> {
                 f(message);
                 taken += 1;
             }
-            shared.dozing.store(true, Ordering::Relaxed);
+            // A swap and not a store: it takes a definite place among the swaps of the senders.
+            shared.dozing.swap(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             if shared.queue.is_empty() {
                 return taken;
