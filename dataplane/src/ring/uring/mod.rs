@@ -272,7 +272,13 @@ impl UringRing {
     /// Hands out what ended without the kernel and stages everything that is to be submitted.
     fn prepare(&mut self, out: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
         self.provided.top_up();
-        self.watch_waker();
+        // Watched before anything else: a wait without it could sleep through a wake.
+        while !self.waker_watched {
+            self.waker_watched = self.push(&submit::watch_waker(self.waker.raw_fd()));
+            if !self.waker_watched && !self.enter(Patience::None)? {
+                break;
+            }
+        }
         while let Some(&request) = self.backlog.front() {
             if self.stage(request) {
                 self.backlog.pop_front();
@@ -313,12 +319,6 @@ impl UringRing {
             Request::Cancel(_) => submit::cancel(key, matches!(entry.held, Held::Accept)),
         };
         self.push(&sqe)
-    }
-
-    fn watch_waker(&mut self) {
-        if !self.waker_watched {
-            self.waker_watched = self.push(&submit::watch_waker(self.waker.raw_fd()));
-        }
     }
 
     fn push(&mut self, sqe: &squeue::Entry) -> bool {

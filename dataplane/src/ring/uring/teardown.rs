@@ -23,6 +23,7 @@ impl UringRing {
         } else {
             // The kernel may write to these after the ring is closed, which it finishes in the background.
             std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(self.pool.clone());
         }
         for fd in self.fds.all() {
             self.fds.remove(fd);
