@@ -258,6 +258,11 @@ impl UringRing {
         self.counters
     }
 
+    /// Most buffers that are lent to the kernel at a time.
+    pub(crate) fn lent_max(&self) -> usize {
+        self.provided.limit()
+    }
+
     /// Starts counting from here, as if the ring was new.
     pub(crate) fn set_counters(&mut self, counters: RingCounters) {
         self.counters = counters;

@@ -84,6 +84,11 @@ impl Provided {
         u32::try_from(lent).unwrap_or(u32::MAX)
     }
 
+    /// Most buffers that are lent at a time.
+    pub(super) fn limit(&self) -> usize {
+        self.lent.len()
+    }
+
     /// Ends the group and gives the lent buffers back. No receive may be in flight.
     pub(super) fn unregister(&mut self, ring: &IoUring) {
         if ring.submitter().unregister_buf_ring(GROUP).is_err() {
