@@ -139,7 +139,7 @@ awk '
     for (i = 1; i <= cases; i++) {
       ours = median(cost["tunnel", order[i]]); theirs = median(cost["tokio3", order[i]])
       printf "%-6s tunnel %8.3f   three tokio proxies %8.3f   ratio %.2f\n", order[i], ours, theirs,
-        theirs > 0 ? ours / theirs : 0
+        (theirs > 0) ? ours / theirs : 0
     }
-    printf "highest steal %.1f %%%s\n", stolen, stolen > 2 ? " (over 2: repeat on a quiet machine)" : ""
+    printf "highest steal %.1f %%%s\n", stolen, (stolen > 2) ? " (over 2: repeat on a quiet machine)" : ""
   }' "$WORK/results"
