@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A/B on one machine in one run: the tunnel (bridge, relay, bridge) beside a chain of three tokio proxies and a single one.
+# A/B on one machine in one run: the tunnel (bridge, relay, bridge) beside a chain of three tokio proxies and a
+# single one.
 #
 #   cargo build --release --bins && benches/ab.sh
 #
