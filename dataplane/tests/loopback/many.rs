@@ -70,7 +70,8 @@ fn idle_listeners_tls(engine: Engine) {
     hold_idle(&relay, || tls::connect(&config, relay.address));
 }
 
-/// Holds the scale's count of control channels, prints what one costs, and checks that the relay still works and lets go.
+/// Holds the scale's count of control channels, prints what one costs, and checks that the relay still works and
+/// lets go.
 fn hold_idle<S: Read + Write>(relay: &Relay, connect: impl Fn() -> S) {
     let count = Scale::from_env().idle;
     let rule = Rule::of(&relay.connection_string());
