@@ -24,7 +24,7 @@ use crate::control::dev::DevState;
 use crate::control::node::{Node, ShardEnded};
 use crate::control::{bridge as bridge_node, demo, relay as relay_node};
 use crate::observe::ShardStats;
-use crate::observe::log::init_logging;
+use crate::observe::log::{LogGuard, init_logging};
 use crate::shard::Ask;
 use crate::sys::limits;
 
@@ -100,8 +100,8 @@ impl Watch {
     }
 }
 
-fn begin(log: &LogSettings, warnings: &[String]) -> Result<(), CliError> {
-    init_logging(log).map_err(CliError::start)?;
+fn begin(log: &LogSettings, warnings: &[String]) -> Result<LogGuard, CliError> {
+    let guard = init_logging(log).map_err(CliError::start)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -109,12 +109,12 @@ fn begin(log: &LogSettings, warnings: &[String]) -> Result<(), CliError> {
         Ok(files) => tracing::debug!(files, "open files allowed"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
-    Ok(())
+    Ok(guard)
 }
 
 async fn run_relay(args: &RelayArgs) -> Result<(), CliError> {
     let setup = relay::resolve(args)?;
-    begin(&setup.config.log, &setup.warnings)?;
+    let _log = begin(&setup.config.log, &setup.warnings)?;
     let (mut watch, ended) = Watch::new()?;
     let config = &setup.config;
     let node = relay_node::start(config, &ended).map_err(CliError::start)?;
@@ -170,7 +170,7 @@ async fn start_admin(address: SocketAddr, stats: &Arc<[ShardStats]>) -> Result<S
 async fn run_bridge(args: &BridgeArgs) -> Result<(), CliError> {
     let environment = std::env::var(credentials::ENVIRONMENT).ok();
     let setup = bridge::resolve(args, environment.as_deref())?;
-    begin(&setup.config.log, &setup.warnings)?;
+    let _log = begin(&setup.config.log, &setup.warnings)?;
     let (mut watch, ended) = Watch::new()?;
     let config = setup.config;
     let (admin, exit_on_failure) = (config.admin, config.exit_on_forward_failure);
@@ -239,7 +239,7 @@ async fn stop_bridge(node: Arc<Node>, serving: tokio::task::JoinHandle<()>) {
 
 async fn run_quickstart(args: &QuickstartArgs) -> Result<(), CliError> {
     let setup = quickstart::resolve(args)?;
-    begin(&setup.relay.log, &[])?;
+    let _log = begin(&setup.relay.log, &[])?;
     let (mut watch, ended) = Watch::new()?;
     let relay = relay_node::start(&setup.relay, &ended).map_err(CliError::start)?;
     let address = relay
