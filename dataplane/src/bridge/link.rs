@@ -208,7 +208,7 @@ impl Bridge {
         let Some(stream) = self.stream(key) else { return };
         match stream.link.wire {
             Some(wire) if stream.is_link_open() => wires.send(wire, frame),
-            _ => stream.link.early.push(frame),
+            _ => stream.link.early.push(wires.unpin(frame)),
         }
     }
 }

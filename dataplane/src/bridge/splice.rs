@@ -156,7 +156,7 @@ impl Bridge {
             }
             _ => {
                 stream.tcp.early_len += chunk.len();
-                stream.tcp.early.push(chunk);
+                stream.tcp.early.push(wires.unpin(chunk));
                 // One buffer while there is no target to take it.
                 usize::MAX
             }

@@ -137,6 +137,8 @@ impl Op {
 pub struct Interest(u8);
 
 impl Interest {
+    /// Only what always ends a poll: an error, or the end of both directions.
+    pub const ERROR: Self = Self(0);
     /// Data or end of stream to read.
     pub const READ: Self = Self(1);
     /// The peer has shut down its sending half, or the connection is gone.

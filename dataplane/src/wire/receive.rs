@@ -75,7 +75,8 @@ impl Wires {
             wire.rx.quiet = false;
         }
         let broken = result.is_ok_and(|ready| ready.error);
-        if broken && !wire.rx.wanted && wire.life == Life::Open {
+        let receives = wire.rx.wanted && !wire.rx.ended;
+        if broken && !receives && wire.life == Life::Open {
             self.fail(id, WireError::Io(io::ErrorKind::ConnectionReset.into()));
         } else {
             self.mark_dirty(id);
@@ -247,7 +248,8 @@ impl Wires {
         }
     }
 
-    /// Connections that have been silent go over to waiting by poll; of those that are paused at least a reset is noticed.
+    /// Connections that have been silent go over to waiting by poll; of those that are paused, or whose peer has ended its
+    /// direction, at least a reset is noticed.
     pub(super) fn sweep_idle(&mut self) {
         if self.now < self.next_sweep {
             return;
@@ -256,10 +258,10 @@ impl Wires {
         let now = self.now;
         let silent: Vec<WireId> = self
             .ids()
-            .filter(|(_, w)| w.life == Life::Open && now.since(w.rx.last_data) >= IDLE_AFTER && !w.rx.ended)
+            .filter(|(_, w)| w.life == Life::Open && now.since(w.rx.last_data) >= IDLE_AFTER)
             .filter(|(_, w)| match w.rx.armed {
                 Armed::Receive(_) => true,
-                Armed::Nothing => !w.rx.wanted && w.connecting.is_none(),
+                Armed::Nothing => (!w.rx.wanted || w.rx.ended) && w.connecting.is_none(),
                 Armed::Poll(_) | Armed::Starved => false,
             })
             .map(|(id, _)| id)
@@ -267,18 +269,17 @@ impl Wires {
         for id in silent {
             let Some(wire) = self.get(id) else { continue };
             let fd = wire.fd;
+            let flags = if wire.rx.ended {
+                Interest::ERROR
+            } else {
+                Interest::HANGUP
+            };
             if let Armed::Receive(key) = wire.rx.armed {
                 wire.rx.quiet = true;
                 self.ring.cancel(key);
             } else {
                 let token = Token::new(id.index, id.generation, kind::POLL);
-                let key = self.ring.submit(
-                    Op::Poll {
-                        fd,
-                        flags: Interest::HANGUP,
-                    },
-                    token,
-                );
+                let key = self.ring.submit(Op::Poll { fd, flags }, token);
                 if let Some(wire) = self.get(id) {
                     wire.rx.armed = Armed::Poll(key);
                 }

@@ -309,6 +309,12 @@ impl Wires {
         counters.set(Counter::Turns, self.turns);
     }
 
+    /// Timers set and not due yet.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Free and all buffers of the receive pool.
     #[must_use]
     pub fn buffers(&self) -> (u32, u32) {
@@ -387,9 +393,11 @@ impl Wires {
         }
     }
 
-    /// Copies a chunk out of its pool buffer when buffers are short, so that a slow reader pins bytes, not buffers.
-    pub(super) fn unpin(&self, chunk: Chunk) -> Chunk {
-        let short = self.small.free() < self.small.count() / 4;
+    /// Copies a chunk out of its pool buffer when buffers are short, so that what waits pins bytes, not buffers: the last
+    /// quarter of them is for connections that go on. [`Wires::send`] does it; a role does it for what it keeps.
+    #[must_use]
+    pub fn unpin(&self, chunk: Chunk) -> Chunk {
+        let short = self.small.free() <= self.small.count() / 4;
         if short && chunk.is_pooled() {
             chunk.copied()
         } else {

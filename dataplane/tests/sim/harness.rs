@@ -33,21 +33,35 @@ pub(crate) fn run_until(
     }
 }
 
-/// Runs a test for each of `count` seeds, and says which one failed. `VIADUCT_SIM_SEED=n` runs that one only;
-/// `VIADUCT_SIM_SEEDS=count` more or fewer of them.
-pub(crate) fn for_each_seed(count: u64, test: impl Fn(u64)) {
+/// Runs a test for each of its seeds. Of a thousand seeds in all, `share` are this test's.
+///
+/// `VIADUCT_SIM_SEEDS=n` asks for `n` in all instead of a thousand; `VIADUCT_SIM_SEED=n` runs that one only, and logs what
+/// the nodes do. A test that fails says how to run it again.
+pub(crate) fn for_each_seed(share: u64, test: impl Fn(u64)) {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
             .and_then(|value| value.parse::<u64>().ok())
     };
     let seeds = match number("VIADUCT_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("VIADUCT_SIM_SEEDS").unwrap_or(count),
+        Some(seed) => {
+            // One run can be read; a thousand cannot.
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time();
+            let _again = log.with_test_writer().try_init();
+            seed..seed + 1
+        }
+        None => {
+            let all = number("VIADUCT_SIM_SEEDS").unwrap_or(1000);
+            0..(share * all / 1000).max(1)
+        }
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
-            eprintln!("failed with VIADUCT_SIM_SEED={seed}");
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            eprintln!(
+                "seed {seed} failed; again: VIADUCT_SIM_SEED={seed} cargo test -p viaduct --test sim -- --exact {name}"
+            );
             resume_unwind(panic);
         }
     }

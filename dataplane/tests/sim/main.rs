@@ -2,3 +2,11 @@
 
 mod harness;
 mod proxy;
+mod scene;
+
+mod classic;
+mod failures;
+mod pressure;
+mod rendezvous;
+mod tokens;
+mod tunnel;

@@ -162,6 +162,7 @@ impl SimRing {
         let next = self.agenda.keys().next().map(|&(at, _)| at);
         if let Some(seat) = self.net.world().seats.get_mut(self.seat.0) {
             seat.alarm = next.into_iter().chain(deadline).min();
+            seat.due = false;
         }
         Ok(())
     }

@@ -59,6 +59,12 @@ impl SimNet {
         self.world().advance(limit)
     }
 
+    /// Whether a ring of this host has something to do at this instant: without that its turn changes nothing.
+    #[must_use]
+    pub fn is_due(&self, host: IpAddr) -> bool {
+        self.world().is_due(host)
+    }
+
     /// Partitions two hosts: packets between them wait for [`SimNet::release`], and connections across fail with
     /// `ETIMEDOUT` when it lasts longer than the configured silence. Other attempts to connect time out as usual.
     pub fn hold(&self, a: IpAddr, b: IpAddr) {

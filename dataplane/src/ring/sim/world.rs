@@ -46,6 +46,8 @@ pub(super) struct Seat {
     pub(super) changed: BTreeSet<SockId>,
     /// When the ring wants its next turn.
     pub(super) alarm: Option<Now>,
+    /// That time has come, and the turn has not.
+    pub(super) due: bool,
     pub(super) waker: Waker,
     /// The waker was used since the ring last looked.
     pub(super) woken: bool,
@@ -129,7 +131,9 @@ impl World {
         }
         let now = self.now;
         for seat in &mut self.seats {
-            seat.alarm = seat.alarm.filter(|&at| at > now);
+            let alarm = seat.alarm.filter(|&at| at > now);
+            seat.due |= alarm != seat.alarm;
+            seat.alarm = alarm;
         }
         true
     }
@@ -165,6 +169,7 @@ impl World {
             incarnation,
             changed: BTreeSet::new(),
             alarm: None,
+            due: false,
             waker,
             woken: false,
         });
@@ -176,6 +181,14 @@ impl World {
         self.seats
             .get(seat.0)
             .is_some_and(|s| self.hosts.get(&s.host).map_or(0, |h| h.incarnation) == s.incarnation)
+    }
+
+    /// Whether a ring of this host has something to do now.
+    pub(super) fn is_due(&self, host: IpAddr) -> bool {
+        self.seats
+            .iter()
+            .filter(|seat| seat.host == host)
+            .any(|seat| seat.due || seat.woken || seat.alarm.is_some_and(|at| at <= self.now))
     }
 
     /// Asks for a turn of a ring at `at`, or earlier if it asked for that before.
