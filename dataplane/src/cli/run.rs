@@ -20,7 +20,6 @@ use super::{bridge, credentials, quickstart, relay};
 use crate::config::LogSettings;
 use crate::control::admin::{self, AdminState};
 use crate::control::bridge::BridgeNode;
-use crate::control::dev::DevState;
 use crate::control::node::{Node, ShardEnded};
 use crate::control::{bridge as bridge_node, demo, relay as relay_node};
 use crate::observe::ShardStats;
@@ -272,7 +271,7 @@ async fn run_quickstart(args: &QuickstartArgs) -> Result<(), CliError> {
         result = watch.over() => result,
         outcome = wait_online(&mut started) => match outcome {
             Ok(()) => {
-                print_quickstart(&setup.dev, address, page, admin);
+                println!("{}", setup.guide(address, page, admin));
                 watch.over().await
             }
             Err(text) => Err(failed(format_args!("the tunnel did not come up: {text}"))),
@@ -292,25 +291,4 @@ async fn wait_online(started: &mut UnboundedReceiver<Ask>) -> Result<(), String>
         Some(Ask::ForwardStarted { .. } | Ask::Resolve { .. }) => Ok(()),
         None => Err("the bridge ended".to_owned()),
     }
-}
-
-fn print_quickstart(dev: &DevState, relay: SocketAddr, page: SocketAddr, admin: SocketAddr) {
-    let (dir, ca) = (dev.dir.display(), dev.ca_pem_path.display());
-    let key = format!("--ca {ca} -x \"$(cat {dir}/connection-string)\"");
-    println!("A relay, two ends of a bridge and a web page run in this process:");
-    println!();
-    println!(
-        "  browser -> {page} -> bridge -> relay wss://{} -> bridge -> page",
-        shown(relay)
-    );
-    println!();
-    println!("Open        http://{page}/   (live throughput and latency through the tunnel)");
-    println!("Counters    http://{admin}/metrics");
-    println!();
-    println!("Next, in another terminal: reach a service of your own through this relay.");
-    println!("  1. where the service is   viaduct bridge {key} -T mine:127.0.0.1:22");
-    println!("  2. where you are          viaduct bridge {key} -L 127.0.0.1:2222/22:mine");
-    println!("  3. use it                 ssh -p 2222 127.0.0.1");
-    println!();
-    println!("Ctrl+C stops everything.");
 }

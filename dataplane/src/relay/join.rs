@@ -45,6 +45,7 @@ pub(super) struct Joined {
 impl Relay {
     pub(super) fn join(&mut self, wires: &mut Wires, sender: WireId, listener: WireId) {
         self.counters.count(Counter::RendezvousJoined);
+        self.ends += 2;
         for (id, other) in [(sender, listener), (listener, sender)] {
             let timer =
                 self.setup.limits.idle_ping.map(|wait| {
@@ -255,10 +256,11 @@ impl Relay {
     }
 
     fn forget_joined(&mut self, wires: &mut Wires, id: WireId) {
-        if let Some(Role::Joined(joined)) = self.roles.remove(id)
-            && let Some(timer) = joined.timer
-        {
-            wires.cancel_timer(timer);
+        if let Some(Role::Joined(joined)) = self.roles.remove(id) {
+            self.ends -= 1;
+            if let Some(timer) = joined.timer {
+                wires.cancel_timer(timer);
+            }
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Relay {
     entropy: Entropy,
     /// Bytes of unfinished request heads, all connections together.
     head_bytes: usize,
+    /// Ends of joined streams.
+    ends: u64,
     counters: Counters,
     /// Scratch space of `join`, kept to save allocations.
     pieces: Vec<join::Piece>,
@@ -135,6 +137,7 @@ impl Relay {
             waiting: HashMap::new(),
             entropy,
             head_bytes: 0,
+            ends: 0,
             counters: Counters::default(),
             pieces: Vec::new(),
         }
@@ -270,6 +273,7 @@ impl Relay {
     /// Lets others read the counters.
     pub(crate) fn publish(&mut self, wires: &Wires) {
         wires.count(&mut self.counters);
+        self.counters.set(Counter::StreamsOpen, self.ends.div_ceil(2));
         self.counters.publish(&self.setup.stats);
     }
 
