@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# A/B on one machine in one run: the tunnel (bridge, relay, bridge) beside a chain of three tokio proxies and a single one.
+# A/B on one machine in one run: the tunnel (bridge, relay, bridge) beside three tokio proxies in a row.
 #
-#   cargo build --release --bins && benches/ab.sh
+#   cargo build --release --workspace --bins && benches/ab.sh
 #
-# Rounds alternate between the contenders. Figures are CPU time (user and system) per unit of work, summed over a
-# contender's processes; the tunnel is three processes, so its ratio is given against three proxies in a row, and
-# per hop against one. Wall time says little on a shared machine: look at steal_percent, and repeat what is over 2.
+# Rounds alternate between the two. Figures are CPU time (user and system) per unit of work, summed over the three
+# processes of each. Wall time says little on a shared machine: look at steal_percent, and repeat what is over 2.
 #
 # Settings: BIN (folder of the binaries), VIADUCT_AB_ROUNDS, VIADUCT_AB_GIGABYTES, VIADUCT_AB_SECONDS,
 # VIADUCT_AB_CONNECTIONS ("1 64 512"), VIADUCT_AB_ENGINE, VIADUCT_AB_TLS=1.
@@ -139,7 +138,7 @@ awk '
     for (i = 1; i <= cases; i++) {
       ours = median(cost["tunnel", order[i]]); theirs = median(cost["tokio3", order[i]])
       printf "%-6s tunnel %8.3f   three tokio proxies %8.3f   ratio %.2f\n", order[i], ours, theirs,
-        theirs > 0 ? ours / theirs : 0
+        (theirs > 0) ? ours / theirs : 0
     }
-    printf "highest steal %.1f %%%s\n", stolen, stolen > 2 ? " (over 2: repeat on a quiet machine)" : ""
+    printf "highest steal %.1f %%%s\n", stolen, (stolen > 2) ? " (over 2: repeat on a quiet machine)" : ""
   }' "$WORK/results"

@@ -1,4 +1,5 @@
-//! Inputs and work of the benchmarks, shared so that every contender decodes the same bytes and gives the same answer.
+//! Inputs and work of the benchmarks, shared so that every contender decodes the same bytes and gives the same
+//! answer.
 
 use std::io::Cursor;
 
@@ -26,8 +27,8 @@ impl Frames {
     }
 }
 
-/// Decodes frames in place with [`Reader`]. The sum is over payload lengths and the ends of pieces, so that no decoder can
-/// leave its work undone.
+/// Decodes frames in place with [`Reader`]. The sum is over payload lengths and the ends of pieces, so that no
+/// decoder can leave its work undone.
 ///
 /// # Panics
 /// When the frames are not valid.

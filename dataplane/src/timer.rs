@@ -3,12 +3,13 @@
 //! Setting and cancelling take constant time and, once the table has grown, no allocation. Time moves only in
 //! [`Timers::expire`]; nothing here reads a clock.
 //!
-//! Granularity is one millisecond. A deadline is rounded up, so a timer is never early, and late by less than that (the
-//! sleeper's own lateness aside).
+//! Granularity is one millisecond. A deadline is rounded up, so a timer is never early, and late by less than
+//! that (the sleeper's own lateness aside).
 //!
-//! Level `k` has 64 slots of `64^k` ms each. **Invariant**: an entry on level `k` agrees with the wheel's present tick in
-//! all digits (base 64) above `k`, and its digit `k` is larger than the present one. So the first occupied slot of the lowest
-//! occupied level comes next; when it is reached, its entries are due (level 0) or move to lower levels.
+//! Level `k` has 64 slots of `64^k` ms each. **Invariant**: an entry on level `k` agrees with the wheel's
+//! present tick in all digits (base 64) above `k`, and its digit `k` is larger than the present one. So the
+//! first occupied slot of the lowest occupied level comes next; when it is reached, its entries are due
+//! (level 0) or move to lower levels.
 
 use viaduct_proto::time::Now;
 
@@ -120,8 +121,8 @@ impl Timers {
         known
     }
 
-    /// Appends the tokens of timers whose time has come, in order of their time, at most [`EXPIRE_MAX`] of them. What is left
-    /// makes [`Self::next`] answer with a time that has passed.
+    /// Appends the tokens of timers whose time has come, in order of their time, at most [`EXPIRE_MAX`] of
+    /// them. What is left makes [`Self::next`] answer with a time that has passed.
     pub fn expire(&mut self, now: Now, out: &mut Vec<Token>) {
         let target = now.0 / NANOS_PER_TICK;
         let mut room = EXPIRE_MAX;
@@ -145,8 +146,8 @@ impl Timers {
         self.tick = self.tick.max(target);
     }
 
-    /// When to call [`Self::expire`] next: not later than the earliest deadline (rounded up), sometimes earlier, when far
-    /// timers have to move to a finer level. `None` without timers.
+    /// When to call [`Self::expire`] next: not later than the earliest deadline (rounded up), sometimes
+    /// earlier, when far timers have to move to a finer level. `None` without timers.
     #[must_use]
     pub fn next(&self) -> Option<Now> {
         let tick = if self.due.is_some() {

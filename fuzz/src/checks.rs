@@ -28,8 +28,8 @@ pub fn ws_reader(data: &[u8]) {
     assert_eq!(whole, cut, "events depend on where the input is cut");
 }
 
-/// Heads: lengths are within the input, the buffer agrees with itself however the bytes are cut, and what reads a head
-/// takes any head.
+/// Heads: lengths are within the input, the buffer agrees with itself however the bytes are cut, and what reads a
+/// head takes any head.
 pub fn http_head(data: &[u8]) {
     let Some((&step, head)) = data.split_first() else {
         return;

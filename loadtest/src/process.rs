@@ -19,7 +19,8 @@ impl Snapshot {
         }
     }
 
-    /// Words with the CPU time since `earlier`: per process and `unit`, and their sum. `units` is how many units were done.
+    /// Words with the CPU time since `earlier`: per process and `unit`, and their sum. `units` is how many units
+    /// were done.
     pub(crate) fn report(&self, earlier: &Self, units: f64, unit: &str, scale: f64) -> String {
         let mut out = String::new();
         let mut sum = Duration::ZERO;

@@ -1,7 +1,7 @@
 //! Closed loop of small messages: one on its way per connection.
 //!
-//! A closed loop waits with the service it measures, so its percentiles flatter a service that stalls; use it to compare
-//! the cost of a message, not to promise a latency.
+//! A closed loop waits with the service it measures, so its percentiles flatter a service that stalls; use it to
+//! compare the cost of a message, not to promise a latency.
 
 use std::cell::RefCell;
 use std::io;

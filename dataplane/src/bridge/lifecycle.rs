@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use viaduct_proto::hybrid::RelayUrl;
-use viaduct_proto::ws::{CloseCode, encode_close};
+use viaduct_proto::ws::{CloseCode, CloseState, On, encode_close};
 
 use super::stream::{LinkPhase, Origin, Preamble, Stream, StreamKey};
 use super::{Bridge, Role, timer};
@@ -111,7 +111,7 @@ impl Bridge {
         }
         let Some(link) = stream.link.wire else { return };
         match failure.close {
-            Some(code) if matches!(stream.link.phase, LinkPhase::Open) && !stream.link.said_close => {
+            Some(code) if matches!(stream.link.phase, LinkPhase::Open) && stream.link.close.may_send() => {
                 let close = encode_close(code, &failure.why, Some(self.entropy.mask()));
                 wires.send(link, Chunk::from_slice(&close));
                 wires.finish(link);
@@ -150,10 +150,9 @@ impl Bridge {
     pub(super) fn say_shutdown(&mut self, wires: &mut Wires, key: StreamKey) {
         let mask = self.entropy.mask();
         let Some(stream) = self.stream(key) else { return };
-        if stream.link.said_close {
+        if !stream.note_close(On::Send) {
             return;
         }
-        stream.link.said_close = true;
         let close = Chunk::from_slice(&encode_close(CloseCode::NORMAL, SHUTDOWN, Some(mask)));
         self.send_link(wires, key, close);
         self.complete_if_ended(wires, key);
@@ -161,7 +160,7 @@ impl Bridge {
 
     pub(super) fn complete_if_ended(&mut self, wires: &mut Wires, key: StreamKey) {
         let Some(stream) = self.stream(key) else { return };
-        let both = stream.link.said_close && stream.link.heard_close;
+        let both = stream.link.close == CloseState::Closed;
         if both && stream.is_link_open() && stream.tcp.early.is_empty() {
             self.complete(wires, key);
         }

@@ -4,7 +4,7 @@
 //! as one piece. In the other direction the payload leaves as a range of the buffer it came in.
 
 use viaduct_proto::ws::{
-    CloseCode, CloseFrame, FrameHeader, Item, OpCode, apply_mask, encode_close, encode_empty_close,
+    CloseCode, CloseFrame, FrameHeader, Item, On, OpCode, apply_mask, encode_close, encode_empty_close,
     encode_pong,
 };
 
@@ -170,7 +170,9 @@ impl Bridge {
 
     fn on_link_close(&mut self, wires: &mut Wires, key: StreamKey, frame: Option<&CloseFrame>) {
         let Some(stream) = self.stream(key) else { return };
-        stream.link.heard_close = true;
+        if !stream.note_close(On::Receive) {
+            return;
+        }
         let regular = frame.is_none_or(|frame| frame.code == CloseCode::NORMAL);
         if !regular || !matches!(stream.preamble, Preamble::Done) {
             return self.on_refused_by_far_end(wires, key, frame);
@@ -195,7 +197,10 @@ impl Bridge {
             ),
             None => "the far end closed before it answered the preamble".to_owned(),
         };
-        if self.stream(key).is_some_and(|stream| !stream.link.said_close) {
+        if self
+            .stream(key)
+            .is_some_and(|stream| stream.link.close.may_send())
+        {
             let mask = Some(self.entropy.mask());
             let answer = frame.map_or_else(
                 || encode_empty_close(mask),
@@ -204,7 +209,6 @@ impl Bridge {
             self.send_link(wires, key, Chunk::from_slice(&answer));
         }
         let Some(stream) = self.stream(key) else { return };
-        stream.link.said_close = true;
         if let Some(link) = stream.link.wire.take() {
             self.roles.remove(link);
             wires.finish(link);

@@ -6,7 +6,7 @@ use viaduct_proto::http1::HeadBuffer;
 use viaduct_proto::hybrid::RelayUrl;
 use viaduct_proto::preamble::{ReplyReader, RequestReader};
 use viaduct_proto::time::Now;
-use viaduct_proto::ws::Reader;
+use viaduct_proto::ws::{CloseState, On, Reader};
 
 use crate::buf::Chunk;
 use crate::timer::TimerKey;
@@ -59,10 +59,7 @@ pub(super) struct LinkEnd {
     /// Addresses not tried yet.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) reader: Reader,
-    /// Our Close has been queued.
-    pub(super) said_close: bool,
-    /// The peer's Close has come.
-    pub(super) heard_close: bool,
+    pub(super) close: CloseState,
     /// Frames that wait for the upgrade.
     pub(super) early: Vec<Chunk>,
 }
@@ -126,8 +123,7 @@ impl Stream {
                 relay,
                 addresses: Vec::new(),
                 reader: Reader::new(viaduct_proto::ws::Side::Client),
-                said_close: false,
-                heard_close: false,
+                close: CloseState::Open,
                 early: Vec::new(),
             },
             tcp: TcpEnd {
@@ -145,6 +141,17 @@ impl Stream {
             since: now,
             sent: 0,
             received: 0,
+        }
+    }
+
+    /// Takes note of a Close; `false` if that direction had ended before.
+    pub(super) const fn note_close(&mut self, on: On) -> bool {
+        match self.link.close.next(on) {
+            Some(state) => {
+                self.link.close = state;
+                true
+            }
+            None => false,
         }
     }
 

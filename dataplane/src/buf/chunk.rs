@@ -102,8 +102,8 @@ impl Chunk {
             Owner::Pool { pool, id } => {
                 let at = pool.ptr_at(*id, self.start);
                 // JUSTIFICATION: the bytes live in a mapping, not in a Rust object.
-                // SAFETY: start + len is at most the buffer's length; mapped memory is initialised; a buffer with a chunk
-                // has no lease and is not lent, so nobody writes to it.
+                // SAFETY: start + len is at most the buffer's length; mapped memory is initialised; a buffer
+                // with a chunk has no lease and is not lent, so nobody writes to it.
                 unsafe { std::slice::from_raw_parts(at.as_ptr(), self.len) }
             }
             Owner::Vec(bytes) => &bytes[self.start..self.start + self.len],

@@ -9,8 +9,8 @@ pub const IOV_MAX_PER_SEND: usize = 64;
 
 /// Ordered chunks to send, with the iovec array and the message header that describe them to the kernel.
 ///
-/// It is boxed so that its header keeps its address while an operation holds it; the vectors inside keep their capacity
-/// when it is reused.
+/// It is boxed so that its header keeps its address while an operation holds it; the vectors inside keep
+/// their capacity when it is reused.
 pub struct Gather {
     chunks: VecDeque<Chunk>,
     len: usize,

@@ -40,8 +40,8 @@ impl Lease {
         n
     }
 
-    /// Writes `bytes` in front of the data, which then starts with them. `false`, and nothing is written, if the headroom
-    /// is too short.
+    /// Writes `bytes` in front of the data, which then starts with them. `false`, and nothing is written, if
+    /// the headroom is too short.
     pub fn prepend(&mut self, bytes: &[u8]) -> bool {
         let Some(start) = self.start.checked_sub(bytes.len()) else {
             return false;
@@ -99,8 +99,8 @@ impl Lease {
     pub fn data(&self) -> &[u8] {
         let at = self.pool.ptr_at(self.id, self.start);
         // JUSTIFICATION: the bytes live in a mapping, not in a Rust object.
-        // SAFETY: start..end lies in the buffer; mapped memory is initialised; the lease is the buffer's only holder and
-        // is borrowed shared, so nobody writes meanwhile.
+        // SAFETY: start..end lies in the buffer; mapped memory is initialised; the lease is the buffer's only
+        // holder and is borrowed shared, so nobody writes meanwhile.
         unsafe { std::slice::from_raw_parts(at.as_ptr(), self.end - self.start) }
     }
 
@@ -131,8 +131,8 @@ impl Lease {
         debug_assert!(from <= to && to <= self.pool.buffer_len());
         let at = self.pool.ptr_at(self.id, from);
         // JUSTIFICATION: the bytes live in a mapping, not in a Rust object.
-        // SAFETY: from..to lies in the buffer; mapped memory is initialised; the lease is the buffer's only holder and is
-        // borrowed exclusively.
+        // SAFETY: from..to lies in the buffer; mapped memory is initialised; the lease is the buffer's only
+        // holder and is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), to - from) }
     }
 }

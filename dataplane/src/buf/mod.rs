@@ -1,13 +1,14 @@
 //! Payload memory: pools of fixed-size buffers, owned leases, shared ranges, and chains of ranges to send.
 //!
-//! * [`Pool`] owns one lazily touched slab per shard and size class; nothing else allocates payload memory on a hot path.
+//! * [`Pool`] owns one lazily touched slab per shard and size class; nothing else allocates payload memory on
+//!   a hot path.
 //! * [`Lease`] is one buffer with one owner who may write to it.
 //! * [`Chunk`] is a shared, immutable range of a buffer (or of heap or static memory).
 //! * [`Gather`] is an ordered chain of chunks in the form that one send takes.
 //!
-//! **Invariants.** A buffer is on the free list, or lent to a kernel ring, or has one `Lease`, or has at least one
-//! `Chunk`: never two of these. It goes back to the free list when its last holder is dropped. All types are `!Send`:
-//! a buffer never leaves the thread of its shard. The slab outlives every holder.
+//! **Invariants.** A buffer is on the free list, or lent to a kernel ring, or has one `Lease`, or has at
+//! least one `Chunk`: never two of these. It goes back to the free list when its last holder is dropped. All
+//! types are `!Send`: a buffer never leaves the thread of its shard. The slab outlives every holder.
 #![expect(
     unsafe_code,
     reason = "buffers are written by the kernel and live outside the allocator"

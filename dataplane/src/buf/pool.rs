@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::lease::Lease;
 use crate::sys::map::Mapping;
 
-/// Free bytes in front of the data of each buffer: room for the largest WebSocket header (14 bytes), written backwards.
+/// Free bytes in front of the data of each buffer: room for the largest WebSocket header (14 bytes), written
+/// backwards.
 pub const HEADROOM: usize = 16;
 
 /// Size of a pool.
@@ -44,7 +45,8 @@ struct Slot {
 }
 
 impl Pool {
-    /// Maps the slab. Pages are touched when a buffer is first used, so an idle pool costs address space only.
+    /// Maps the slab. Pages are touched when a buffer is first used, so an idle pool costs address space
+    /// only.
     ///
     /// # Errors
     /// `EINVAL` if a size is zero or the sum overflows; otherwise what `mmap` says.
@@ -76,7 +78,8 @@ impl Pool {
         })
     }
 
-    /// A free buffer, empty, or `None` if all are held. The last one given back is the first one taken, for the cache.
+    /// A free buffer, empty, or `None` if all are held. The last one given back is the first one taken, for
+    /// the cache.
     #[must_use]
     pub fn take(&self) -> Option<Lease> {
         self.lend().map(|id| self.lease_lent(id, 0))
@@ -100,7 +103,8 @@ impl Pool {
         self.inner.data_len
     }
 
-    /// Takes a buffer off the free list for a kernel ring, which answers with [`Self::lease_lent`] or [`Self::give_back`].
+    /// Takes a buffer off the free list for a kernel ring, which answers with [`Self::lease_lent`] or
+    /// [`Self::give_back`].
     pub(crate) fn lend(&self) -> Option<u32> {
         let id = self.inner.head.get();
         let slot = self.inner.slots.get(id as usize)?;
@@ -150,8 +154,8 @@ impl Pool {
     pub(super) fn ptr_at(&self, id: u32, offset: usize) -> NonNull<u8> {
         assert!((id as usize) < self.inner.slots.len() && offset <= self.buffer_len());
         // JUSTIFICATION: buffers are cut from one mapping.
-        // SAFETY: `id` is below the count and `offset` at most the length of a buffer, so the result is in the mapping
-        // of count * stride bytes, or one past its end.
+        // SAFETY: `id` is below the count and `offset` at most the length of a buffer, so the result is in
+        // the mapping of count * stride bytes, or one past its end.
         unsafe {
             self.inner
                 .map

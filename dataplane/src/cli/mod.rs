@@ -15,3 +15,4 @@ pub mod options;
 pub mod quickstart;
 pub mod relay;
 pub mod run;
+pub mod shell;

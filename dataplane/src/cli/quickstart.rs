@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::args::QuickstartArgs;
+use crate::cli::credentials::ENVIRONMENT;
 use crate::cli::exit::CliError;
+use crate::cli::shell::{program_name, quoted};
 use crate::config::bridge::{
     BindHost, BridgeConfig, CONNECT_TIMEOUT, Credential, KEEP_ALIVE, LocalBind, LocalForward, RelayEndpoint,
     RemoteForward, Target,
@@ -102,21 +104,26 @@ impl QuickstartSetup {
         })
     }
 
-    /// What to do next, for a terminal, without secrets.
+    /// Where everything is and what to do next, for a terminal, without secrets. The addresses are those in use.
     #[must_use]
-    pub fn guide(&self) -> String {
-        let admin = self
-            .relay
-            .admin
-            .map(|addr| format!("metrics        http://{addr}/metrics\n"))
-            .unwrap_or_default();
+    pub fn guide(&self, relay: SocketAddr, page: SocketAddr, admin: SocketAddr) -> String {
+        let (dir, ca) = (&self.dev.dir, quoted(&self.dev.ca_pem_path));
+        let command = format!("{} bridge --ca {ca}", program_name());
+        let file = quoted(&dir.join("connection-string"));
         format!(
-            "Open http://{page}/ : a page that came through the tunnel and measures it.\n\n\
-             keys and CA    {dir}\n{admin}\n\
-             Next: `viaduct relay --dev` is the relay alone; it prints the two bridge commands \
-             to paste. Ctrl+C ends this.\n",
-            page = self.page,
-            dir = self.dev.dir.display(),
+            "A relay, two ends of a bridge and a web page run in this process:\n\n  \
+             browser -> {page} -> bridge -> relay wss://localhost:{port} -> bridge -> page\n\n\
+             Open      http://{page}/   (live throughput and latency through the tunnel)\n\
+             Counters  http://{admin}/metrics\n\
+             Keys, CA  {dir}\n\n\
+             Next, in another terminal: reach a service of your own through this relay.\n\n  \
+             export {ENVIRONMENT}=\"$(cat {file})\"\n  \
+             {command} -T mine:ssh/127.0.0.1:22             # beside the service\n  \
+             {command} -L 127.0.0.1:2222/ssh:mine           # where you are\n  \
+             ssh -p 2222 127.0.0.1\n\n\
+             Ctrl+C stops everything.",
+            port = relay.port(),
+            dir = dir.display(),
         )
     }
 }
@@ -151,11 +158,9 @@ mod tests {
         assert_eq!(bridge.relays[0].authority(), "127.0.0.1:8443");
         assert_eq!(bridge.locals[0].binds[0].port, 8099);
         assert_eq!(bridge.remotes[0].targets[0].port, 4000);
-        let guide = setup.guide();
-        assert!(
-            guide.starts_with("Open http://127.0.0.1:8099/ ")
-                && guide.contains("http://127.0.0.1:8444/metrics")
-        );
+        let guide = setup.guide(setup.relay.listen[0], setup.page, args.admin);
+        assert!(guide.contains("http://127.0.0.1:8099/ ") && guide.contains("http://127.0.0.1:8444/metrics"));
+        assert!(!guide.contains(setup.dev.key().dangerous_text()));
 
         let elsewhere = QuickstartArgs {
             listen: "0.0.0.0:1".parse().unwrap(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::args::RelayArgs;
 use crate::cli::credentials::ENVIRONMENT;
 use crate::cli::exit::CliError;
+use crate::cli::shell::{program_name, quoted};
 use crate::config::relay::{self, RelayConfig};
 use crate::control::dev::DevState;
 
@@ -67,26 +68,14 @@ impl RelaySetup {
              connection string  {file}\n\n\
              Forward a local service through this relay, in two other terminals:\n\n  \
              export {ENVIRONMENT}=\"$(cat {quoted_file})\"\n  \
-             viaduct bridge {trust} -T demo:web/localhost:3000    # beside the service\n\n  \
+             {program} bridge {trust} -T demo:web/localhost:3000    # beside the service\n\n  \
              export {ENVIRONMENT}=\"$(cat {quoted_file})\"\n  \
-             viaduct bridge {trust} -L 8080/web:demo              # then open http://localhost:8080/\n",
+             {program} bridge {trust} -L 8080/web:demo              # then open http://localhost:8080/\n",
             ca = dev.ca_pem_path.display(),
             file = file.display(),
             quoted_file = quoted(&file),
+            program = program_name(),
         )))
-    }
-}
-
-/// A path as one word of a shell command.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,@%".contains(&byte));
-    if is_plain {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 

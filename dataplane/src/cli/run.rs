@@ -20,11 +20,10 @@ use super::{bridge, credentials, quickstart, relay};
 use crate::config::LogSettings;
 use crate::control::admin::{self, AdminState};
 use crate::control::bridge::BridgeNode;
-use crate::control::dev::DevState;
 use crate::control::node::{Node, ShardEnded};
 use crate::control::{bridge as bridge_node, demo, relay as relay_node};
 use crate::observe::ShardStats;
-use crate::observe::log::init_logging;
+use crate::observe::log::{LogGuard, init_logging};
 use crate::shard::Ask;
 use crate::sys::limits;
 
@@ -100,8 +99,8 @@ impl Watch {
     }
 }
 
-fn begin(log: &LogSettings, warnings: &[String]) -> Result<(), CliError> {
-    init_logging(log).map_err(CliError::start)?;
+fn begin(log: &LogSettings, warnings: &[String]) -> Result<LogGuard, CliError> {
+    let guard = init_logging(log).map_err(CliError::start)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -109,12 +108,12 @@ fn begin(log: &LogSettings, warnings: &[String]) -> Result<(), CliError> {
         Ok(files) => tracing::debug!(files, "open files allowed"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
-    Ok(())
+    Ok(guard)
 }
 
 async fn run_relay(args: &RelayArgs) -> Result<(), CliError> {
     let setup = relay::resolve(args)?;
-    begin(&setup.config.log, &setup.warnings)?;
+    let _log = begin(&setup.config.log, &setup.warnings)?;
     let (mut watch, ended) = Watch::new()?;
     let config = &setup.config;
     let node = relay_node::start(config, &ended).map_err(CliError::start)?;
@@ -170,7 +169,7 @@ async fn start_admin(address: SocketAddr, stats: &Arc<[ShardStats]>) -> Result<S
 async fn run_bridge(args: &BridgeArgs) -> Result<(), CliError> {
     let environment = std::env::var(credentials::ENVIRONMENT).ok();
     let setup = bridge::resolve(args, environment.as_deref())?;
-    begin(&setup.config.log, &setup.warnings)?;
+    let _log = begin(&setup.config.log, &setup.warnings)?;
     let (mut watch, ended) = Watch::new()?;
     let config = setup.config;
     let (admin, exit_on_failure) = (config.admin, config.exit_on_forward_failure);
@@ -239,7 +238,7 @@ async fn stop_bridge(node: Arc<Node>, serving: tokio::task::JoinHandle<()>) {
 
 async fn run_quickstart(args: &QuickstartArgs) -> Result<(), CliError> {
     let setup = quickstart::resolve(args)?;
-    begin(&setup.relay.log, &[])?;
+    let _log = begin(&setup.relay.log, &[])?;
     let (mut watch, ended) = Watch::new()?;
     let relay = relay_node::start(&setup.relay, &ended).map_err(CliError::start)?;
     let address = relay
@@ -272,7 +271,7 @@ async fn run_quickstart(args: &QuickstartArgs) -> Result<(), CliError> {
         result = watch.over() => result,
         outcome = wait_online(&mut started) => match outcome {
             Ok(()) => {
-                print_quickstart(&setup.dev, address, page, admin);
+                println!("{}", setup.guide(address, page, admin));
                 watch.over().await
             }
             Err(text) => Err(failed(format_args!("the tunnel did not come up: {text}"))),
@@ -292,25 +291,4 @@ async fn wait_online(started: &mut UnboundedReceiver<Ask>) -> Result<(), String>
         Some(Ask::ForwardStarted { .. } | Ask::Resolve { .. }) => Ok(()),
         None => Err("the bridge ended".to_owned()),
     }
-}
-
-fn print_quickstart(dev: &DevState, relay: SocketAddr, page: SocketAddr, admin: SocketAddr) {
-    let (dir, ca) = (dev.dir.display(), dev.ca_pem_path.display());
-    let key = format!("--ca {ca} -x \"$(cat {dir}/connection-string)\"");
-    println!("A relay, two ends of a bridge and a web page run in this process:");
-    println!();
-    println!(
-        "  browser -> {page} -> bridge -> relay wss://{} -> bridge -> page",
-        shown(relay)
-    );
-    println!();
-    println!("Open        http://{page}/   (live throughput and latency through the tunnel)");
-    println!("Counters    http://{admin}/metrics");
-    println!();
-    println!("Next, in another terminal: reach a service of your own through this relay.");
-    println!("  1. where the service is   viaduct bridge {key} -T mine:127.0.0.1:22");
-    println!("  2. where you are          viaduct bridge {key} -L 127.0.0.1:2222/22:mine");
-    println!("  3. use it                 ssh -p 2222 127.0.0.1");
-    println!();
-    println!("Ctrl+C stops everything.");
 }

@@ -1,12 +1,13 @@
 //! Bounded messages from any thread to a data thread.
 //!
-//! [`Sender::send`] never blocks. It wakes the receiving ring only when that may be asleep, so a busy shard costs its
-//! senders no system call.
+//! [`Sender::send`] never blocks. It wakes the receiving ring only when that may be asleep, so a busy shard
+//! costs its senders no system call.
 //!
-//! **Invariant** (no lost wake-up): when [`Receiver::drain`] has returned and a message is in the queue, the waker has been
-//! called after that drain emptied the queue. Sender and receiver each write one word and then read the other's: the sender
-//! the queue, then `dozing`; the receiver `dozing`, then the queue. A sequentially consistent fence between the two steps
-//! on both sides rules out that both miss each other. The model checker runs this protocol under `cfg(loom)`.
+//! **Invariant** (no lost wake-up): when [`Receiver::drain`] has returned and a message is in the queue, the
+//! waker has been called after that drain emptied the queue. Sender and receiver each write one word and then
+//! read the other's: the sender the queue, then `dozing`; the receiver `dozing`, then the queue. A
+//! sequentially consistent fence between the two steps on both sides rules out that both miss each other. The
+//! model checker runs this protocol under `cfg(loom)`.
 
 mod primitive;
 
@@ -64,7 +65,13 @@ impl<T: Send> Sender<T> {
     pub fn send(&self, message: T) -> Result<(), Full<T>> {
         self.shared.queue.push(message).map_err(Full)?;
         fence(Ordering::SeqCst);
-        if self.shared.dozing.load(Ordering::Relaxed) && self.shared.dozing.swap(false, Ordering::Relaxed) {
+        let dozing = &self.shared.dozing;
+        // A failed exchange writes nothing, so only the sender that wakes ever changes the word.
+        if dozing.load(Ordering::Relaxed)
+            && dozing
+                .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             self.shared.waker.wake();
         }
         Ok(())
@@ -72,8 +79,8 @@ impl<T: Send> Sender<T> {
 }
 
 impl<T: Send> Receiver<T> {
-    /// Hands up to `max` messages to `f`, oldest first, and returns their number. If more are left, the next wait of the
-    /// receiver's ring returns at once.
+    /// Hands up to `max` messages to `f`, oldest first, and returns their number. If more are left, the next
+    /// wait of the receiver's ring returns at once.
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(T)) -> usize {
         let shared = &*self.shared;
         let mut taken = 0;
@@ -85,7 +92,8 @@ impl<T: Send> Receiver<T> {
                 f(message);
                 taken += 1;
             }
-            shared.dozing.store(true, Ordering::Relaxed);
+            // A swap and not a store: it takes a definite place among the swaps of the senders.
+            shared.dozing.swap(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             if shared.queue.is_empty() {
                 return taken;

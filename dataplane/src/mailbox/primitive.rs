@@ -23,7 +23,8 @@ mod model {
     use loom::sync::atomic::AtomicUsize;
     pub(in crate::mailbox) use loom::sync::atomic::{AtomicBool, Ordering, fence};
 
-    /// A queue that promises no order between its emptiness and other variables: only the mailbox's own fences do.
+    /// A queue that promises no order between its emptiness and other variables: only the mailbox's own
+    /// fences do.
     #[derive(Debug)]
     pub(in crate::mailbox) struct Queue<T> {
         items: Mutex<VecDeque<T>>,

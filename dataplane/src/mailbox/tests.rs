@@ -8,22 +8,36 @@ mod model {
 
     #[test]
     fn no_wake_up_is_lost() {
-        loom::model(|| {
-            let waker = Waker::flag();
-            let (sender, mut receiver) = mailbox(4, waker.clone());
-            let senders = [sender.clone(), sender]
-                .map(|sender| loom::thread::spawn(move || sender.send(7u8).expect("there is room for two")));
-            let mut got = receiver.drain(8, drop);
-            for sender in senders {
-                sender.join().expect("a sender ends");
-            }
-            // What the receiver did not see before it went to sleep must wake it.
-            if got < 1 {
-                assert!(waker.take(), "a message is queued and nobody wakes the receiver");
-                got += receiver.drain(8, drop);
-            }
-            assert_eq!(got, 1);
-        });
+        loom::model(|| race(1));
+    }
+
+    /// All schedules of three threads are too many; those with up to three preemptions are not.
+    #[test]
+    fn no_wake_up_is_lost_between_two_senders() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| race(2));
+    }
+
+    fn race(senders: usize) {
+        let waker = Waker::flag();
+        let (sender, mut receiver) = mailbox(4, waker.clone());
+        let threads: Vec<_> = (0..senders)
+            .map(|_| {
+                let sender = sender.clone();
+                loom::thread::spawn(move || sender.send(7u8).expect("there is room for all"))
+            })
+            .collect();
+        let mut got = receiver.drain(8, drop);
+        for thread in threads {
+            thread.join().expect("a sender ends");
+        }
+        // What the receiver did not see before it went to sleep must wake it.
+        if got < senders {
+            assert!(waker.take(), "a message is queued and nobody wakes the receiver");
+            got += receiver.drain(8, drop);
+        }
+        assert_eq!(got, senders);
     }
 }
 

@@ -181,14 +181,14 @@ mod tests {
         let stats = ShardStats::new();
         let reader = stats.clone();
         counters.count(Counter::ConnectionsAccepted);
-        counters.add(Counter::BytesToSenders, 10);
+        counters.add(Counter::Bytes, 10);
         counters.set(Counter::ConnectionsOpen, 2);
         counters.lower(Counter::ConnectionsOpen);
         assert_eq!(reader.get(Counter::ConnectionsAccepted), 0);
         counters.publish(&stats);
         let seen = [
             Counter::ConnectionsAccepted,
-            Counter::BytesToSenders,
+            Counter::Bytes,
             Counter::ConnectionsOpen,
         ];
         assert_eq!(seen.map(|counter| reader.get(counter)), [1, 10, 1]);

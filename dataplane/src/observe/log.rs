@@ -1,4 +1,7 @@
 //! Log output: which events are written, in which shape, and where.
+//!
+//! Lines are written by a thread of their own behind a bounded queue, so that a slow disk or a full pipe never stops a
+//! data thread; what does not fit the queue is dropped.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -6,6 +9,7 @@ use std::path::PathBuf;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,23 +19,36 @@ use tracing_subscriber::registry::LookupSpan;
 use super::log_file::DailyFile;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
+/// Writes out what is queued when it is dropped; to be kept until the process ends.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct LogGuard {
+    _writer: Option<WorkerGuard>,
+}
+
 /// Installs log output for the whole process. Call once, before the first event.
 ///
 /// # Errors
 /// The log file cannot be opened, or log output was installed before.
-pub fn init_logging(settings: &LogSettings) -> Result<(), LogError> {
+pub fn init_logging(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let Some(filter) = filter(settings.level) else {
-        return Ok(());
+        return Ok(LogGuard::default());
     };
-    let layer = match &settings.file {
-        None => layer(settings.format, io::stderr, io::stderr().is_terminal()),
+    let (writer, guard, ansi) = match &settings.file {
+        None => {
+            let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+            (writer, guard, io::stderr().is_terminal())
+        }
         Some(path) => {
             let file = DailyFile::open(path).map_err(|error| LogError::File(path.clone(), error))?;
-            layer(settings.format, file, false)
+            let (writer, guard) = tracing_appender::non_blocking(file);
+            (writer, guard, false)
         }
     };
+    let layer = layer(settings.format, writer, ansi);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Installed)
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Installed)?;
+    Ok(LogGuard { _writer: Some(guard) })
 }
 
 /// Why there is no log output.
@@ -86,6 +103,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Mutex;
 
     use tracing::Level;
 
@@ -96,7 +114,7 @@ mod tests {
         let folder = test_folder("log");
         let path = folder.path().join("x.log");
         let file = DailyFile::open(&path).unwrap();
-        let layer = layer(format, file, false).with_filter(filter(level).unwrap());
+        let layer = layer(format, Mutex::new(file), false).with_filter(filter(level).unwrap());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::info!(connection = 7, "opened");
             tracing::debug!("detail");

@@ -4,20 +4,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use tracing_subscriber::fmt::MakeWriter;
 
 /// An open log file.
 #[derive(Debug)]
 pub(super) struct DailyFile {
     path: PathBuf,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
     file: File,
     /// Day of the lines in the file, counted from 1970-01-01 UTC.
     day: u64,
@@ -37,48 +29,32 @@ impl DailyFile {
         }
         Ok(Self {
             path: path.to_owned(),
-            open: Mutex::new(Open {
-                file: append(path)?,
-                day: today,
-            }),
+            file: append(path)?,
+            day: today,
         })
     }
 
-    fn write_on(&self, today: u64, line: &[u8]) -> io::Result<()> {
-        let mut open = self.lock();
-        if open.day < today {
+    fn write_on(&mut self, today: u64, line: &[u8]) -> io::Result<()> {
+        if self.day < today {
             // A file that cannot be put aside is still good to write to; it is tried once a day.
-            let renamed = fs::rename(&self.path, aside(&self.path, open.day));
-            open.day = today;
+            let renamed = fs::rename(&self.path, aside(&self.path, self.day));
+            self.day = today;
             if renamed.is_ok() {
-                open.file = append(&self.path)?;
+                self.file = append(&self.path)?;
             }
         }
-        open.file.write_all(line)
-    }
-
-    /// A writer that panicked leaves nothing half-done behind that matters here.
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.write_all(line)
     }
 }
 
-impl Write for &DailyFile {
+impl Write for DailyFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.write_on(day_of(SystemTime::now()), line)?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lock().file.flush()
-    }
-}
-
-impl<'a> MakeWriter<'a> for DailyFile {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
+        self.file.flush()
     }
 }
 
@@ -147,8 +123,8 @@ mod tests {
     fn a_day_change_puts_the_file_aside() {
         let folder = test_folder("log-file");
         let path = folder.path().join("bridge.log");
-        let file = DailyFile::open(&path).unwrap();
-        let today = file.lock().day;
+        let mut file = DailyFile::open(&path).unwrap();
+        let today = file.day;
         file.write_on(today, b"one\n").unwrap();
         file.write_on(today + 1, b"two\n").unwrap();
         file.write_on(today + 1, b"three\n").unwrap();

@@ -1,7 +1,7 @@
 //! From the first byte to what a connection is for.
 
 use viaduct_proto::http1::{HeadBuffer, RequestHead};
-use viaduct_proto::hybrid::{Action, HcTarget, Refusal, parse_hc_target};
+use viaduct_proto::hybrid::{Action, HcTarget, Refusal, match_entity, parse_hc_target};
 use viaduct_proto::sas::{self, AuthError, Grant, Rights, SasToken};
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::upgrade;
@@ -12,6 +12,10 @@ use crate::observe::Counter;
 use crate::shard::{Handover, Order};
 use crate::wire::{WireEvent, WireId, Wires};
 
+/// Bytes of a head that is always accepted.
+const HEAD_USUAL: usize = 4 * 1024;
+/// Bytes of all unfinished heads of a shard before longer ones are refused.
+const HEADS_MAX: usize = 64 * 1024 * 1024;
 /// The header that carries a token.
 const AUTHORIZATION: &str = "ServiceBusAuthorization";
 
@@ -26,6 +30,7 @@ impl Relay {
             id,
             Role::Head(Box::new(Head {
                 buffer,
+                len: 0,
                 since,
                 deadline,
             })),
@@ -46,14 +51,25 @@ impl Relay {
     }
 
     fn drop_head(&mut self, wires: &mut Wires, id: WireId, polite: bool) {
-        if let Some(Role::Head(head)) = self.roles.remove(id) {
-            wires.cancel_timer(head.deadline);
+        if let Some(role) = self.roles.remove(id) {
+            self.forget_head(wires, role);
         }
         if polite { wires.finish(id) } else { wires.abort(id) }
     }
 
+    /// Clears up after a `Head` role.
+    pub(super) fn forget_head(&mut self, wires: &mut Wires, role: Role) {
+        if let Role::Head(head) = role {
+            wires.cancel_timer(head.deadline);
+            self.head_bytes -= head.len;
+        }
+    }
+
     pub(super) fn on_head_deadline(&mut self, wires: &mut Wires, id: WireId) {
-        if matches!(self.roles.get(id), Some(Role::Head(_))) {
+        if matches!(self.roles.get(id), Some(Role::Leaving(_))) {
+            self.roles.remove(id);
+            wires.abort(id);
+        } else if matches!(self.roles.get(id), Some(Role::Head(_))) {
             tracing::debug!(peer = ?wires.peer(id), "request head not complete in time");
             self.counters.count(Counter::HandshakesFailed);
             self.refuse_plain(wires, id, &Refusal::HeadTimeout);
@@ -64,6 +80,11 @@ impl Relay {
         let Some(Role::Head(head)) = self.roles.get_mut(id) else {
             return;
         };
+        head.len += bytes.len();
+        self.head_bytes += bytes.len();
+        if self.head_bytes > HEADS_MAX && head.len > HEAD_USUAL {
+            return self.refuse_plain(wires, id, &Refusal::Overloaded);
+        }
         let parsed = match head.buffer.extend(bytes) {
             Ok(None) => return,
             Ok(Some(_)) => RequestHead::parse(head.buffer.bytes()),
@@ -93,6 +114,9 @@ impl Relay {
                 return self.refuse(wires, id, &refusal, &head, "");
             }
         };
+        if !self.serves(&head) {
+            return self.refuse(wires, id, &Refusal::EndpointDoesNotExist, &head, &target.path);
+        }
         let to = Self::home_of(&self.setup.namespace, &target.path, self.setup.peers.len());
         if to != self.setup.shard {
             return self.leave(wires, id, to, head, unread);
@@ -117,10 +141,22 @@ impl Relay {
         }
     }
 
+    /// Whether the request names a host of this namespace.
+    fn serves(&self, head: &RequestHead) -> bool {
+        let hosts = &self.setup.namespace.hosts;
+        let host = head.headers.get("Host").unwrap_or_default();
+        // The port says nothing about the namespace; an IPv6 literal ends with its bracket.
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host,
+        };
+        hosts.is_empty() || hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// Ends the `Head` role in favour of another.
     pub(super) fn take_role(&mut self, wires: &mut Wires, id: WireId, role: Role) {
-        if let Some(Role::Head(head)) = self.roles.insert(id, role) {
-            wires.cancel_timer(head.deadline);
+        if let Some(old) = self.roles.insert(id, role) {
+            self.forget_head(wires, old);
         }
     }
 
@@ -154,9 +190,7 @@ impl Relay {
     ) -> Result<Grant, AuthError> {
         let token = SasToken::parse(text).map_err(|_| AuthError::Malformed)?;
         let namespace = &self.setup.namespace;
-        let lower = path.to_ascii_lowercase();
-        let own = viaduct_proto::hybrid::match_entity(&namespace.entities, &lower)
-            .map(|(_, entity, _)| &entity.rules);
+        let own = match_entity(&namespace.entities, path).map(|(_, entity, _)| &entity.rules);
         let rules = own.into_iter().flatten().chain(&namespace.rules);
         sas::verify(&token, host, path, rules, need, wires.unix())
     }
@@ -166,10 +200,13 @@ impl Relay {
             Some(Role::Head(head)) => head.since,
             _ => wires.now(),
         };
+        let at = since.after(self.setup.limits.head);
+        let deadline = wires.set_timer(at, Wires::timer_token(id, timer::HEAD));
         self.take_role(
             wires,
             id,
             Role::Leaving(Box::new(Leaving {
+                deadline,
                 to,
                 head,
                 unread,
@@ -206,7 +243,9 @@ impl Relay {
             head,
             unread,
             since,
+            deadline,
         } = *leaving;
+        wires.cancel_timer(deadline);
         self.counters.count(Counter::ConnectionsMovedOut);
         let order = Order::Adopt(Box::new(Handover {
             moved,

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use viaduct_proto::Violation;
 use viaduct_proto::ws::{
-    CloseFrame, FrameHeader, Item, Reader, Side, encode_close, encode_empty_close, encode_ping, encode_pong,
+    CloseFrame, CloseState, FrameHeader, Item, On, Reader, Side, encode_close, encode_empty_close,
+    encode_ping, encode_pong,
 };
 
 use super::{Relay, Role, timer};
@@ -30,10 +31,10 @@ const ORPHAN: Duration = Duration::from_secs(10);
 /// One end of a stream.
 #[derive(Debug)]
 pub(super) struct Joined {
-    other: WireId,
+    /// The other end; `None` when it is gone after its Close, so that only this end's Close is awaited.
+    other: Option<WireId>,
     reader: Reader,
-    /// What this end has said and heard.
-    state: State,
+    close: CloseState,
     /// A pong or ping for this end that waits until the other end's frame is complete.
     held: Option<Chunk>,
     /// Something came from this end since its last look by the timer.
@@ -41,28 +42,19 @@ pub(super) struct Joined {
     timer: Option<TimerKey>,
 }
 
-/// How far this end has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// This end has sent Close; data may still go to it.
-    HasClosed,
-    /// The other end is gone, after Close; only this end's Close is awaited.
-    Orphan,
-}
-
 impl Relay {
     pub(super) fn join(&mut self, wires: &mut Wires, sender: WireId, listener: WireId) {
         self.counters.count(Counter::RendezvousJoined);
+        self.ends += 2;
         for (id, other) in [(sender, listener), (listener, sender)] {
             let timer =
                 self.setup.limits.idle_ping.map(|wait| {
                     wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM))
                 });
             let joined = Joined {
-                other,
+                other: Some(other),
                 reader: Reader::new(Side::Server),
-                state: State::Open,
+                close: CloseState::Open,
                 held: None,
                 active: true,
                 timer,
@@ -75,8 +67,8 @@ impl Relay {
         match event {
             WireEvent::Data(lease) => self.forward(wires, id, lease),
             WireEvent::Drained => {
-                if let Some(Role::Joined(joined)) = self.roles.get(id) {
-                    wires.resume(joined.other);
+                if let Some(other) = self.other_end(id) {
+                    wires.resume(other);
                 }
             }
             WireEvent::Eof => self.on_end(wires, id, None),
@@ -102,35 +94,16 @@ impl Relay {
         joined.active = true;
         let other = joined.other;
         self.counters.add(Counter::Bytes, lease.filled() as u64);
-        let mut out = std::mem::take(&mut self.pieces);
-        let result = cut_frames(&mut joined.reader, lease.data_mut(), &mut out);
-        let orphan = joined.state == State::Orphan;
-        let chunk = lease.freeze();
-        let mut close = None;
-        for piece in out.drain(..) {
-            match piece {
-                Piece::Frame { .. } | Piece::Header(_) if orphan => {
-                    // Nobody takes this data any more, so the stream ends with an error.
-                    self.pieces = Vec::new();
-                    self.roles.remove(id);
-                    return wires.abort(id);
-                }
-                Piece::Frame { range, frames } => {
-                    self.counters.add(Counter::Frames, u64::from(frames));
-                    wires.send(other, chunk.slice(range));
-                }
-                Piece::Header(header) => {
-                    self.counters.count(Counter::Frames);
-                    wires.send(other, Chunk::from_slice(&header.encode()));
-                }
-                Piece::Ping(pong) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
-                Piece::Close(frame) => close = Some(frame),
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let result = cut_frames(&mut joined.reader, lease.data_mut(), &mut pieces);
+        let close = self.send_pieces(wires, id, other, &lease.freeze(), &mut pieces);
+        pieces.clear();
+        self.pieces = pieces;
+        if let Some(other) = other {
+            self.release_held(wires, other);
+            if wires.queued(other) > wires.high_water() {
+                wires.pause(id);
             }
-        }
-        self.pieces = out;
-        self.release_held(wires, other);
-        if wires.queued(other) > wires.high_water() {
-            wires.pause(id);
         }
         match (result, close) {
             (Err(violation), _) => self.on_violation(wires, id, violation),
@@ -139,16 +112,54 @@ impl Relay {
         }
     }
 
+    /// Sends what a buffer turned into; gives back the Close in it.
+    fn send_pieces(
+        &mut self,
+        wires: &mut Wires,
+        id: WireId,
+        other: Option<WireId>,
+        chunk: &Chunk,
+        pieces: &mut Vec<Piece>,
+    ) -> Option<Option<CloseFrame>> {
+        let mut close = None;
+        for piece in pieces.drain(..) {
+            match (piece, other) {
+                (Piece::Ping(pong), _) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
+                (Piece::Close(frame), _) => close = Some(frame),
+                (Piece::Frame { range, frames }, Some(other)) => {
+                    self.counters.add(Counter::Frames, u64::from(frames));
+                    wires.send(other, chunk.slice(range));
+                }
+                (Piece::Header(header), Some(other)) => {
+                    self.counters.count(Counter::Frames);
+                    wires.send(other, Chunk::from_slice(&header.encode()));
+                }
+                (Piece::Frame { .. } | Piece::Header(_), None) => {
+                    // Nobody takes this data any more, so the stream ends with an error.
+                    self.drop_end(wires, id);
+                    return None;
+                }
+            }
+        }
+        close
+    }
+
+    fn other_end(&self, id: WireId) -> Option<WireId> {
+        match self.roles.get(id) {
+            Some(Role::Joined(joined)) => joined.other,
+            _ => None,
+        }
+    }
+
+    /// Whether a frame of the other end is on its way to `id`.
+    fn is_inside_frame(&self, id: WireId) -> bool {
+        let source = self.other_end(id).and_then(|other| self.roles.get(other));
+        matches!(source, Some(Role::Joined(source)) if source.reader.is_mid_frame())
+    }
+
     /// Sends a frame of our own to `id`, now or when the other end's frame is complete. Only the latest is kept.
     fn send_between_frames(&mut self, wires: &mut Wires, id: WireId, frame: Chunk) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else {
-            return;
-        };
-        let inside = match self.roles.get(joined.other) {
-            Some(Role::Joined(source)) => source.reader.is_mid_frame(),
-            _ => false,
-        };
-        if !inside {
+        if !self.is_inside_frame(id) {
             wires.send(id, frame);
         } else if let Some(Role::Joined(joined)) = self.roles.get_mut(id) {
             joined.held = Some(frame);
@@ -168,19 +179,24 @@ impl Relay {
         let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
             return;
         };
-        let (other, state) = (joined.other, joined.state);
-        joined.state = State::HasClosed;
-        if state == State::Orphan {
+        // A second Close says nothing new.
+        let Some(state) = joined.close.next(On::Receive) else {
+            return;
+        };
+        joined.close = state;
+        let Some(other) = joined.other else {
             return self.part(wires, id);
-        }
+        };
         let close = match frame {
             Some(frame) => encode_close(frame.code, frame.reason.as_str(), None),
             None => encode_empty_close(None),
         };
         wires.send(other, Chunk::from_slice(&close));
-        let both =
-            matches!(self.roles.get(other), Some(Role::Joined(peer)) if peer.state == State::HasClosed);
-        if both {
+        let Some(Role::Joined(peer)) = self.roles.get_mut(other) else {
+            return;
+        };
+        peer.close = peer.close.next(On::Send).unwrap_or(peer.close);
+        if peer.close == CloseState::Closed {
             self.counters.count(Counter::StreamsFinished);
             self.part(wires, id);
             self.part(wires, other);
@@ -192,46 +208,40 @@ impl Relay {
         let Some(Role::Joined(joined)) = self.roles.get(id) else {
             return;
         };
-        let (other, had_closed) = (joined.other, joined.state == State::HasClosed && error.is_none());
-        if joined.state == State::Orphan {
-            return self.drop_end(wires, id);
-        }
+        let (other, said_goodbye) = (joined.other, !joined.close.may_receive() && error.is_none());
         self.drop_end(wires, id);
-        if had_closed {
-            // It said goodbye properly; the other end may still answer.
-            if let Some(Role::Joined(peer)) = self.roles.get_mut(other) {
-                peer.state = State::Orphan;
-                let token = Wires::timer_token(other, timer::STREAM);
-                let timer = wires.set_timer(wires.now().after(ORPHAN), token);
-                if let Some(old) = peer.timer.replace(timer) {
-                    wires.cancel_timer(old);
-                }
-                wires.resume(other);
-            }
-            return;
+        let Some(other) = other else { return };
+        if !said_goodbye {
+            self.counters.count(Counter::StreamsFailed);
+            tracing::debug!(peer = ?wires.peer(other), error = error.map(tracing::field::display), "stream broke");
+            return self.part(wires, other);
         }
-        self.counters.count(Counter::StreamsFailed);
-        tracing::debug!(peer = ?wires.peer(other), error = error.map(tracing::field::display), "stream broke");
-        self.part(wires, other);
+        // It closed properly; the other end may still answer.
+        let timer = wires.set_timer(
+            wires.now().after(ORPHAN),
+            Wires::timer_token(other, timer::STREAM),
+        );
+        if let Some(Role::Joined(peer)) = self.roles.get_mut(other) {
+            peer.other = None;
+            if let Some(old) = peer.timer.replace(timer) {
+                wires.cancel_timer(old);
+            }
+            wires.resume(other);
+        }
     }
 
     fn on_violation(&mut self, wires: &mut Wires, id: WireId, violation: Violation) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else {
-            return;
-        };
-        let other = joined.other;
+        let other = self.other_end(id);
         tracing::info!(peer = ?wires.peer(id), "stream ended: {violation}");
         self.counters.count(Counter::ProtocolViolations);
-        let inside =
-            matches!(self.roles.get(other), Some(Role::Joined(source)) if source.reader.is_mid_frame());
-        if !inside {
-            wires.send(
-                id,
-                Chunk::from_slice(&encode_close(violation.close_code(), violation.text(), None)),
-            );
+        if !self.is_inside_frame(id) {
+            let close = encode_close(violation.close_code(), violation.text(), None);
+            wires.send(id, Chunk::from_slice(&close));
         }
         self.part(wires, id);
-        self.part(wires, other);
+        if let Some(other) = other {
+            self.part(wires, other);
+        }
     }
 
     /// Ends a connection after what is queued for it.
@@ -246,10 +256,11 @@ impl Relay {
     }
 
     fn forget_joined(&mut self, wires: &mut Wires, id: WireId) {
-        if let Some(Role::Joined(joined)) = self.roles.remove(id)
-            && let Some(timer) = joined.timer
-        {
-            wires.cancel_timer(timer);
+        if let Some(Role::Joined(joined)) = self.roles.remove(id) {
+            self.ends -= 1;
+            if let Some(timer) = joined.timer {
+                wires.cancel_timer(timer);
+            }
         }
     }
 
@@ -258,7 +269,7 @@ impl Relay {
         let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
             return;
         };
-        if joined.state == State::Orphan {
+        if joined.other.is_none() {
             return self.drop_end(wires, id);
         }
         let Some(wait) = self.setup.limits.idle_ping else {

@@ -270,6 +270,11 @@ impl Relay {
                 peer = ?wires.peer(id), path = %listener.entity, operation = "ListenerUnregistered", "listener left: {why}"
             );
         }
-        if polite { wires.finish(id) } else { wires.abort(id) }
+        if polite {
+            wires.finish(id)
+        } else {
+            wires.abort(id)
+        }
+        self.offer_again(wires, id);
     }
 }

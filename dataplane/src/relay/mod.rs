@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use viaduct_proto::http1::HeadBuffer;
+use viaduct_proto::hybrid::{entity_key, match_entity};
 use viaduct_proto::time::Now;
 
 use crate::config::limits::RelayLimits;
@@ -72,6 +73,10 @@ pub struct Relay {
     /// Senders that wait, by rendezvous id.
     waiting: HashMap<String, WireId>,
     entropy: Entropy,
+    /// Bytes of unfinished request heads, all connections together.
+    head_bytes: usize,
+    /// Ends of joined streams.
+    ends: u64,
     counters: Counters,
     /// Scratch space of `join`, kept to save allocations.
     pieces: Vec<join::Piece>,
@@ -92,12 +97,16 @@ enum Role {
 #[derive(Debug)]
 struct Head {
     buffer: HeadBuffer,
+    /// Bytes in the buffer.
+    len: usize,
     since: Now,
     deadline: TimerKey,
 }
 
 #[derive(Debug)]
 struct Leaving {
+    /// The deadline of its head goes on.
+    deadline: TimerKey,
     to: usize,
     head: viaduct_proto::http1::RequestHead,
     unread: Vec<u8>,
@@ -127,6 +136,8 @@ impl Relay {
             entities: BTreeMap::new(),
             waiting: HashMap::new(),
             entropy,
+            head_bytes: 0,
+            ends: 0,
             counters: Counters::default(),
             pieces: Vec::new(),
         }
@@ -144,8 +155,8 @@ impl Relay {
     /// `path/suffix` must come to the same shard before anybody knows which part of it is the suffix.
     #[must_use]
     pub fn home_of(namespace: &Namespace, path: &str, shards: usize) -> usize {
-        let lower = path.to_ascii_lowercase();
-        let key = match viaduct_proto::hybrid::match_entity(&namespace.entities, &lower) {
+        let lower = entity_key(path);
+        let key = match match_entity(&namespace.entities, &lower) {
             Some((entity, _, _)) => entity,
             None => lower.split('/').next().unwrap_or_default(),
         };
@@ -262,6 +273,7 @@ impl Relay {
     /// Lets others read the counters.
     pub(crate) fn publish(&mut self, wires: &Wires) {
         wires.count(&mut self.counters);
+        self.counters.set(Counter::StreamsOpen, self.ends.div_ceil(2));
         self.counters.publish(&self.setup.stats);
     }
 

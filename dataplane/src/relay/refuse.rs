@@ -3,7 +3,7 @@
 use viaduct_proto::http1::{RequestHead, write_response};
 use viaduct_proto::hybrid::{Refusal, Tracking, guid, reason_phrase};
 
-use super::{Relay, Role};
+use super::Relay;
 use crate::buf::Chunk;
 use crate::observe::Counter;
 use crate::wire::{WireId, Wires};
@@ -59,8 +59,8 @@ impl Relay {
 
     /// Gives up a connection after what is queued.
     pub(super) fn let_go(&mut self, wires: &mut Wires, id: WireId) {
-        if let Some(Role::Head(head)) = self.roles.remove(id) {
-            wires.cancel_timer(head.deadline);
+        if let Some(role) = self.roles.remove(id) {
+            self.forget_head(wires, role);
         }
         wires.finish(id);
     }

@@ -1,7 +1,11 @@
 //! Senders, and the listener's connections that meet them.
 
 use viaduct_proto::http1::RequestHead;
-use viaduct_proto::hybrid::{Accept, HcTarget, Refusal, accept_address, match_entity, rendezvous_id};
+use viaduct_proto::hybrid::{
+    Accept, HcTarget, Refusal, Rendezvous, RendezvousEvent, accept_address, entity_key, is_rendezvous_id,
+    match_entity, rendezvous_id,
+};
+use viaduct_proto::limits;
 use viaduct_proto::sas::Rights;
 use viaduct_proto::ws::upgrade::{self, ServerOffer};
 
@@ -12,12 +16,16 @@ use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
 
 /// Bytes that a sender may send ahead of its 101 before it is no longer read.
-const EARLY_MAX: usize = 64 * 1024;
+const EARLY_MAX: usize = 4 * 1024;
 
 /// A sender that has been offered to a listener.
 #[derive(Debug)]
 pub(super) struct Waiting {
     id: String,
+    state: Rendezvous,
+    /// The listener that was told, and what it was told.
+    listener: WireId,
+    message: String,
     /// Key of its hybrid connection.
     entity: String,
     path: String,
@@ -37,8 +45,7 @@ impl Relay {
         offer: ServerOffer,
         unread: Vec<u8>,
     ) -> Result<(), Refusal> {
-        let lower = target.path.to_ascii_lowercase();
-        let configured = match_entity(&self.setup.namespace.entities, &lower);
+        let configured = match_entity(&self.setup.namespace.entities, &target.path);
         if configured.is_none_or(|(_, entity, _)| entity.requires_client_authorization) {
             self.authorize(wires, head, target, Rights::SEND)
                 .map_err(Refusal::Unauthorized)?;
@@ -47,7 +54,7 @@ impl Relay {
         let entity = match known {
             Some(key) => key,
             None if self.setup.namespace.autocreate => {
-                let found = match_entity(&self.entities, &lower).map(|(key, _, _)| key.to_owned());
+                let found = match_entity(&self.entities, &target.path).map(|(key, _, _)| key.to_owned());
                 found.ok_or(Refusal::NoListeners)?
             }
             None => return Err(Refusal::EndpointDoesNotExist),
@@ -67,14 +74,9 @@ impl Relay {
             .unwrap_or_else(|| channel.host.clone());
 
         let rendezvous = rendezvous_id(self.entropy.secret(), self.entropy.secret());
-        let secure = self.setup.tls.is_some();
-        let peer = wires
-            .peer(id)
-            .map(|p| (p.ip().to_string(), p.port()))
-            .unwrap_or_default();
         let message = Accept {
             address: accept_address(
-                secure,
+                self.setup.tls.is_some(),
                 &authority,
                 &target.raw_path,
                 &target.forward_query,
@@ -86,26 +88,62 @@ impl Relay {
                 .iter()
                 .map(|h| (h.name.clone(), h.value.clone()))
                 .collect(),
-            remote: peer,
+            remote: wires
+                .peer(id)
+                .map(|p| (p.ip().to_string(), p.port()))
+                .unwrap_or_default(),
         };
-        Self::tell_listener(wires, listener, &message.to_json());
+        let message = message.to_json();
+        if message.len() > limits::CONTROL_MESSAGE_MAX {
+            return Err(Refusal::HeadTooLong);
+        }
+        Self::tell_listener(wires, listener, &message);
 
         let at = wires.now().after(self.setup.limits.rendezvous);
         let deadline = wires.set_timer(at, Wires::timer_token(id, timer::RENDEZVOUS));
         self.waiting.insert(rendezvous.clone(), id);
         self.counters.count(Counter::SendersOffered);
-        let host = head.headers.get("Host").unwrap_or_default().to_owned();
         let waiting = Waiting {
             id: rendezvous,
+            state: Rendezvous::new(at),
+            listener,
+            message,
             entity,
             path: target.path.clone(),
-            host,
+            host: head.headers.get("Host").unwrap_or_default().to_owned(),
             key: offer.key,
             early: unread,
             deadline,
         };
         self.take_role(wires, id, Role::Waiting(Box::new(waiting)));
         Ok(())
+    }
+
+    /// A listener is gone: the senders that it was offered are offered to another, under the same id, or refused.
+    pub(super) fn offer_again(&mut self, wires: &mut Wires, gone: WireId) {
+        let offered = |role: Option<&Role>| matches!(role, Some(Role::Waiting(w)) if w.listener == gone);
+        let orphans: Vec<WireId> = self
+            .waiting
+            .values()
+            .copied()
+            .filter(|sender| offered(self.roles.get(*sender)))
+            .collect();
+        for sender in orphans {
+            let Some(Role::Waiting(waiting)) = self.roles.get_mut(sender) else {
+                continue;
+            };
+            match self
+                .entities
+                .get_mut(&waiting.entity)
+                .and_then(|entity| entity.pick(wires))
+            {
+                Some(listener) => {
+                    waiting.listener = listener;
+                    Self::tell_listener(wires, listener, &waiting.message);
+                }
+                None => self.stop_offering(wires, sender, RendezvousEvent::SenderGone, &Refusal::NoListeners),
+            }
+        }
     }
 
     pub(super) fn on_waiting_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
@@ -120,7 +158,7 @@ impl Relay {
                 }
             }
             WireEvent::Eof | WireEvent::Failed(_) => {
-                if let Some(waiting) = self.stop_waiting(wires, id) {
+                if let Some(waiting) = self.stop_waiting(wires, id, RendezvousEvent::SenderGone) {
                     tracing::debug!(path = waiting.path, "sender left before its listener came");
                 }
                 wires.abort(id);
@@ -130,24 +168,34 @@ impl Relay {
     }
 
     pub(super) fn on_rendezvous_deadline(&mut self, wires: &mut Wires, id: WireId) {
-        if let Some(waiting) = self.stop_waiting(wires, id) {
-            self.counters.count(Counter::RendezvousTimedOut);
-            self.refuse_for(wires, id, &Refusal::ListenerTimeout, &waiting.host, &waiting.path);
+        self.counters.count(Counter::RendezvousTimedOut);
+        self.stop_offering(wires, id, RendezvousEvent::Tick, &Refusal::ListenerTimeout);
+    }
+
+    fn stop_offering(&mut self, wires: &mut Wires, id: WireId, event: RendezvousEvent, refusal: &Refusal) {
+        if let Some(waiting) = self.stop_waiting(wires, id, event) {
+            self.refuse_for(wires, id, refusal, &waiting.host, &waiting.path);
         }
     }
 
-    fn stop_waiting(&mut self, wires: &mut Wires, id: WireId) -> Option<Waiting> {
-        match self.roles.remove(id)? {
+    /// Ends the wait of a sender, if `event` may end it now.
+    fn stop_waiting(&mut self, wires: &mut Wires, id: WireId, event: RendezvousEvent) -> Option<Waiting> {
+        let now = wires.now();
+        match self.roles.get_mut(id)? {
             Role::Waiting(waiting) => {
-                wires.cancel_timer(waiting.deadline);
-                self.waiting.remove(&waiting.id);
-                Some(*waiting)
+                waiting.state = waiting.state.next(event, now)?;
+                if waiting.state.is_waiting() {
+                    return None;
+                }
             }
-            other => {
-                self.roles.insert(id, other);
-                None
-            }
+            _ => return None,
         }
+        let Some(Role::Waiting(waiting)) = self.roles.remove(id) else {
+            return None;
+        };
+        wires.cancel_timer(waiting.deadline);
+        self.waiting.remove(&waiting.id);
+        Some(*waiting)
     }
 
     /// The listener's connection for one sender has come: joins the two, or carries the listener's refusal to the sender.
@@ -160,10 +208,12 @@ impl Relay {
         unread: &[u8],
     ) -> Result<(), Refusal> {
         let wanted = target.id.as_deref().unwrap_or_default();
+        if !is_rendezvous_id(wanted) {
+            return Err(Refusal::UnknownConnection);
+        }
         let sender = *self.waiting.get(wanted).ok_or(Refusal::BadRendezvous)?;
         let same_entity = |waiting: &Waiting| {
-            let lower = target.path.to_ascii_lowercase();
-            lower
+            entity_key(&target.path)
                 .strip_prefix(&waiting.entity)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -178,13 +228,13 @@ impl Relay {
                 status: rejection.status,
                 text: rejection.description,
             };
-            if let Some(waiting) = self.stop_waiting(wires, sender) {
+            if let Some(waiting) = self.stop_waiting(wires, sender, RendezvousEvent::Reject) {
                 self.counters.count(Counter::RendezvousRejected);
                 self.refuse_for(wires, sender, &refusal, &waiting.host, &waiting.path);
             }
             return Err(Refusal::RejectNoted);
         }
-        let Some(waiting) = self.stop_waiting(wires, sender) else {
+        let Some(waiting) = self.stop_waiting(wires, sender, RendezvousEvent::Accept) else {
             return Err(Refusal::BadRendezvous);
         };
         // The protocol that the listener's client put first is the one it chose (reference section 2.4).

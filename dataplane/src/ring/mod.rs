@@ -1,19 +1,20 @@
 //! The rings: submit an operation, wait, get completions.
 //!
-//! One [`Ring`] per data thread, opened and used there. Above this module nobody can tell which kind it is: all of them
-//! take the same operations and answer with the same completions in the same circumstances.
+//! One [`Ring`] per data thread, opened and used there. Above this module nobody can tell which kind it is:
+//! all of them take the same operations and answer with the same completions in the same circumstances.
 //!
 //! # Driving contract
-//! * `submit`, `cancel`, `close`, `reset` never complete anything and never fail; `wait` hands out completions.
-//! * Every operation gives exactly one final completion (`more == false`), also when it was cancelled or its socket closed.
-//!   Whatever the operation held comes back in it.
-//! * One receive (or accept), one send (or connect) and one poll may be in flight per socket; one more is answered with
-//!   `EBUSY`. An operation on a socket that the ring does not have is answered with `EBADF`, a receive into a full buffer
-//!   with `EINVAL`.
+//! * `submit`, `cancel`, `close`, `reset` never complete anything and never fail; `wait` hands out
+//!   completions.
+//! * Every operation gives exactly one final completion (`more == false`), also when it was cancelled or its
+//!   socket closed. Whatever the operation held comes back in it.
+//! * One receive (or accept), one send (or connect) and one poll may be in flight per socket; one more is
+//!   answered with `EBUSY`. An operation on a socket that the ring does not have is answered with `EBADF`, a
+//!   receive into a full buffer with `EINVAL`.
 //! * `ENOBUFS` on a receive: no buffer was free. The owner queues the socket and submits again when
 //!   [`Ring::buffers_available`] is not zero.
-//! * A connection can still be handed out after its accept was cancelled (not after its listener was closed): whoever drops
-//!   a completion closes the socket in it.
+//! * A connection can still be handed out after its accept was cancelled (not after its listener was closed):
+//!   whoever drops a completion closes the socket in it.
 //! * After `close` or `reset` the number may not be used, even while completions of the socket are due.
 //!
 //! # Invariants
@@ -48,7 +49,7 @@ pub use waker::Waker;
 #[cfg(any(test, feature = "sim"))]
 use self::sim::{SimNet, SimRing};
 use crate::buf::Pool;
-use crate::config::EngineChoice;
+pub use crate::config::EngineChoice;
 
 /// The ring of one data thread.
 #[derive(Debug)]
@@ -79,8 +80,8 @@ macro_rules! each {
 pub struct RingConfig {
     /// Submission queue entries; what does not fit waits in a list.
     pub entries: u32,
-    /// Completion queue entries: at least twice the connections and buffers of the ring, or the kernel's slow path for
-    /// overflow is taken.
+    /// Completion queue entries: at least twice the connections and buffers of the ring, or the kernel's slow
+    /// path for overflow is taken.
     pub cq_entries: u32,
     /// Where provided receives take their buffers from.
     pub small: Pool,
@@ -102,8 +103,8 @@ impl RingConfig {
 }
 
 impl Ring {
-    /// Opens a ring of the kind asked for; with [`EngineChoice::Auto`], io_uring if it passes a test on loopback, else
-    /// epoll. Must be called on the thread that will use it.
+    /// Opens a ring of the kind asked for; with [`EngineChoice::Auto`], io_uring if it passes a test on
+    /// loopback, else epoll. Must be called on the thread that will use it.
     ///
     /// # Errors
     /// The kind asked for does not work here, or epoll does not either.
@@ -123,14 +124,14 @@ impl Ring {
         each!(self, ring => ring.submit(op, token))
     }
 
-    /// Asks to end an operation early. It still gives its one final completion: `ECANCELED`, or its real result if that
-    /// came first. Cancelling twice or with a stale key does nothing.
+    /// Asks to end an operation early. It still gives its one final completion: `ECANCELED`, or its real
+    /// result if that came first. Cancelling twice or with a stale key does nothing.
     pub fn cancel(&mut self, key: OpKey) {
         each!(self, ring => ring.cancel(key));
     }
 
-    /// Submits everything and appends completions to `out`; sleeps until there is one, or until `deadline` (`None`: no
-    /// limit; one in the past: does not sleep).
+    /// Submits everything and appends completions to `out`; sleeps until there is one, or until `deadline`
+    /// (`None`: no limit; one in the past: does not sleep).
     ///
     /// # Errors
     /// The kernel refuses to work with this ring; no answer of a socket ends here.
@@ -162,7 +163,8 @@ impl Ring {
         each!(self, ring => ring.shutdown_write(fd))
     }
 
-    /// Closes a socket. Operations in flight are cancelled, and the descriptor is released after the last one ended.
+    /// Closes a socket. Operations in flight are cancelled, and the descriptor is released after the last one
+    /// ended.
     pub fn close(&mut self, fd: Fd) {
         each!(self, ring => ring.close(fd));
     }
@@ -172,7 +174,8 @@ impl Ring {
         each!(self, ring => ring.reset(fd));
     }
 
-    /// Takes a socket out of this ring without closing it, for another ring to adopt. Nothing may be in flight on it.
+    /// Takes a socket out of this ring without closing it, for another ring to adopt. Nothing may be in
+    /// flight on it.
     pub fn detach(&mut self, fd: Fd) {
         each!(self, ring => ring.detach(fd));
     }
@@ -182,8 +185,8 @@ impl Ring {
         each!(self, ring => ring.adopt(fd));
     }
 
-    /// Cancels everything, waits for the kernel to let go, drops what operations held, and closes all sockets. Dropping
-    /// the ring does the same.
+    /// Cancels everything, waits for the kernel to let go, drops what operations held, and closes all
+    /// sockets. Dropping the ring does the same.
     pub fn teardown(&mut self) {
         each!(self, ring => ring.teardown());
     }

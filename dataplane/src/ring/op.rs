@@ -32,7 +32,8 @@ impl Token {
     /// Largest generation; the owner counts modulo this plus one.
     pub const GENERATION_MAX: u32 = (1 << 24) - 1;
 
-    /// Packs a table index, the generation of its entry (the low 24 bits are kept), and the owner's kind of operation.
+    /// Packs a table index, the generation of its entry (the low 24 bits are kept), and the owner's kind of
+    /// operation.
     #[must_use]
     pub const fn new(index: u32, generation: u32, kind: u8) -> Self {
         Self((index as u64) << 32 | ((generation & Self::GENERATION_MAX) as u64) << 8 | kind as u64)
@@ -107,7 +108,8 @@ pub enum Op {
         /// Where to.
         into: RecvInto,
     },
-    /// Send once. It may transmit a part only: the caller advances the gather by the result and submits it again.
+    /// Send once. It may transmit a part only: the caller advances the gather by the result and submits it
+    /// again.
     Send {
         /// A connection.
         fd: Fd,
@@ -208,8 +210,8 @@ pub struct Completion {
     pub outcome: Outcome,
 }
 
-/// What happened. A cancelled operation ends with `ECANCELED`, or with its real result if that came first; either way
-/// everything it held is in its final completion.
+/// What happened. A cancelled operation ends with `ECANCELED`, or with its real result if that came first;
+/// either way everything it held is in its final completion.
 #[derive(Debug)]
 pub enum Outcome {
     /// A connection and its peer's address (`None` if the peer has gone again), or why accepting stopped.
@@ -220,7 +222,8 @@ pub enum Outcome {
     Polled(io::Result<Readiness>),
     /// End of a receive.
     Received {
-        /// Bytes received; 0 is the end of the stream. `ENOBUFS`: the pool was empty, try again when it is not.
+        /// Bytes received; 0 is the end of the stream. `ENOBUFS`: the pool was empty, try again when it is
+        /// not.
         result: io::Result<usize>,
         /// The bytes, or the given buffer back; `None` only for a provided receive without data.
         lease: Option<Lease>,

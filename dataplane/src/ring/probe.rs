@@ -1,4 +1,5 @@
-//! Choosing a ring by trying it: a version number says too little about seccomp profiles, sysctls and back-ports.
+//! Choosing a ring by trying it: a version number says too little about seccomp profiles, sysctls and
+//! back-ports.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -49,17 +50,15 @@ pub(super) fn open(choice: EngineChoice, config: &RingConfig) -> io::Result<(Rin
         EngineChoice::Auto | EngineChoice::IoUring => match open_uring(config) {
             Ok(ring) => {
                 let line = format!(
-                    "engine io_uring: ring, buffer group and loopback receive tested; {} buffers of {} bytes lent",
-                    config.provided.min(256).min(config.small.count() / 2).max(1),
+                    "engine io_uring: tested over loopback; up to {} buffers of {} bytes lent to the kernel",
+                    ring.lent_max(),
                     config.small.data_len()
                 );
-                return Ok((
-                    ring,
-                    EngineReport {
-                        engine: Engine::IoUring,
-                        line,
-                    },
-                ));
+                let report = EngineReport {
+                    engine: Engine::IoUring,
+                    line,
+                };
+                return Ok((Ring::Uring(ring), report));
             }
             Err(failed) if choice == EngineChoice::IoUring => {
                 return Err(io::Error::new(failed.error.kind(), Unusable(failed)));
@@ -77,13 +76,14 @@ pub(super) fn open(choice: EngineChoice, config: &RingConfig) -> io::Result<(Rin
     ))
 }
 
-fn open_uring(config: &RingConfig) -> Result<Ring, SetupError> {
+fn open_uring(config: &RingConfig) -> Result<Box<UringRing>, SetupError> {
     let mut ring = Ring::Uring(Box::new(UringRing::open(config)?));
     self_test(&mut ring).map_err(SetupError::at("the loopback test"))?;
-    if let Ring::Uring(tested) = &mut ring {
-        tested.set_counters(RingCounters::default());
-    }
-    Ok(ring)
+    let Ring::Uring(mut tested) = ring else {
+        unreachable!("the ring that was made above")
+    };
+    tested.set_counters(RingCounters::default());
+    Ok(tested)
 }
 
 /// Accepts, receives into a provided buffer, and sends, over a loopback connection; then cancels and closes.

@@ -1,8 +1,8 @@
 //! The table of operations in flight, the same for every ring.
 //!
-//! **Invariants.** What the kernel may still read or write (a lease, a gather, an address) belongs to the entry and leaves
-//! it only with the final completion. Freeing an entry raises its generation, so a key or a completion from before finds
-//! nothing.
+//! **Invariants.** What the kernel may still read or write (a lease, a gather, an address) belongs to the
+//! entry and leaves it only with the final completion. Freeing an entry raises its generation, so a key or a
+//! completion from before finds nothing.
 
 use std::io;
 
@@ -142,11 +142,12 @@ impl Entry {
         }
     }
 
-    /// The final completion of an operation that succeeded with `n`: a byte count, or the flags that a poll found.
-    /// `provided` is the buffer of a provided receive; its data is counted in here.
+    /// The final completion of an operation that succeeded with `n`: a byte count, or the flags that a poll
+    /// found. `provided` is the buffer of a provided receive; its data is counted in here.
     pub(crate) fn completed(self, n: usize, provided: Option<Lease>) -> Completion {
         let outcome = match self.held {
-            // Connections are reported one by one, before the last; an accept that ends without one was cancelled.
+            // Connections are reported one by one, before the last; an accept that ends without one was
+            // cancelled.
             Held::Accept => Outcome::Accepted(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
             Held::Connect(_) => Outcome::Connected(Ok(())),
             Held::Poll(_) => Outcome::Polled(Ok(Readiness::from_poll_flags(n))),
@@ -200,7 +201,8 @@ impl Entry {
     /// Occupies the operation's lane of its socket (`None`: the ring has no such socket).
     ///
     /// # Errors
-    /// The errno that refuses it. A receive into a full buffer is one: its result would look like the end of the stream.
+    /// The errno that refuses it. A receive into a full buffer is one: its result would look like the end of
+    /// the stream.
     pub(crate) fn admit(&self, key: OpKey, lanes: Option<&mut Lanes>) -> Result<(), i32> {
         if matches!(&self.held, Held::RecvLease(lease) if lease.spare() == 0) {
             return Err(libc::EINVAL);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys::event::EventFd;
 
-/// Wakes one ring: its next or current wait returns with [`Outcome::Woken`](super::Outcome::Woken). Calls between two
-/// waits count as one.
+/// Wakes one ring: its next or current wait returns with [`Outcome::Woken`](super::Outcome::Woken). Calls
+/// between two waits count as one.
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<Signal>);
 
@@ -60,7 +60,8 @@ impl Waker {
         }
     }
 
-    /// Forgets the wakes so far. The ring calls this before it reports them, so that a later one is a new event.
+    /// Forgets the wakes so far. The ring calls this before it reports them, so that a later one is a new
+    /// event.
     pub(crate) fn drain(&self) {
         match &*self.0 {
             Signal::Event(event) => event.drain(),

@@ -36,7 +36,8 @@ impl EventFd {
     pub(crate) fn drain(&self) {
         let mut count: u64 = 0;
         // JUSTIFICATION: as in `signal`.
-        // SAFETY: the buffer is eight bytes on this stack; a non-blocking descriptor answers `EAGAIN` when at zero.
+        // SAFETY: the buffer is eight bytes on this stack; a non-blocking descriptor answers `EAGAIN` when at
+        // zero.
         unsafe { libc::read(self.raw(), (&raw mut count).cast(), size_of::<u64>()) };
     }
 

@@ -16,7 +16,8 @@ impl Mapping {
     /// # Errors
     /// What `mmap` says; `EINVAL` for a length of zero.
     pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
-        // JUSTIFICATION: memory that the kernel writes to needs a stable page-aligned address that no allocator moves.
+        // JUSTIFICATION: memory that the kernel writes to needs a stable page-aligned address that no
+        // allocator moves.
         // SAFETY: a fresh private mapping without an address hint touches no existing memory.
         let base = unsafe {
             libc::mmap(
@@ -34,7 +35,8 @@ impl Mapping {
         let base =
             NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         // JUSTIFICATION: a forked child must not turn these pages copy-on-write under the kernel's feet.
-        // SAFETY: the range is the mapping made above. Failure only loses the protection, so the result is not needed.
+        // SAFETY: the range is the mapping made above. Failure only loses the protection, so the result is
+        // not needed.
         unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTFORK) };
         Ok(Self { base, len })
     }

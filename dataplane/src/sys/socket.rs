@@ -1,7 +1,7 @@
 //! TCP sockets by number: creation, options, addresses, closing.
 //!
-//! Descriptors are plain numbers here because their owner is a ring, which closes them when their last operation is over.
-//! Blocking mode is the ring's choice: blocking under io_uring, non-blocking under epoll.
+//! Descriptors are plain numbers here because their owner is a ring, which closes them when their last
+//! operation is over. Blocking mode is the ring's choice: blocking under io_uring, non-blocking under epoll.
 
 use std::io;
 use std::net::SocketAddr;
@@ -69,7 +69,8 @@ pub fn bind(fd: RawFd, addr: &SocketAddr) -> io::Result<()> {
     check(unsafe { libc::bind(fd, addr.as_ptr(), addr.len()) }).map(drop)
 }
 
-/// Options of every connection: `TCP_NODELAY`, and keepalive probes after 60 s of silence, every 15 s, 4 of them.
+/// Options of every connection: `TCP_NODELAY`, and keepalive probes after 60 s of silence, every 15 s, 4 of
+/// them.
 ///
 /// # Errors
 /// What `setsockopt` says; a connection that is already reset can fail here.

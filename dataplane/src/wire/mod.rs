@@ -20,6 +20,7 @@
 //! operations, which costs less than more receives in parallel (docs/decisions/0001).
 
 mod closing;
+mod opening;
 mod receive;
 mod roles;
 mod table;
@@ -35,8 +36,9 @@ use viaduct_proto::time::Now;
 use crate::buf::{Gather, Lease};
 use crate::ring::{Fd, OpKey};
 use crate::timer::TimerKey;
+pub use opening::Moved;
 pub use roles::Roles;
-pub use table::{Moved, Wires, WiresConfig};
+pub use table::{Wires, WiresConfig};
 use tls::Tls;
 pub use tls::TlsError;
 

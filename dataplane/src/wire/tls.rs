@@ -25,15 +25,16 @@ pub(crate) const FRAGMENT_MAX: usize = 16 * 1024;
 pub(crate) const RECORD_OVERHEAD: usize = RECORD_HEADER + 8 + 16 + 1;
 /// Room for protocol bytes that rustls may want sent before data (key updates).
 const QUEUED_ROOM: usize = 256;
-/// Bound of handshake bytes that wait for the rest of a flight.
-const HANDSHAKE_MAX: usize = 64 * 1024;
+/// Bound of handshake bytes that wait for the rest of a flight: a server gets a hello, a client a chain of certificates.
+const SERVER_HANDSHAKE_MAX: usize = 20 * 1024;
+const CLIENT_HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// Why a TLS connection ended.
 #[derive(Debug)]
 pub enum TlsError {
     /// The peer, or the negotiation, failed; an alert was produced where the protocol has one.
     Protocol(rustls::Error),
-    /// The handshake took more than [`HANDSHAKE_MAX`] bytes, or a record was longer than allowed.
+    /// The handshake took more bytes than its bound, or a record was longer than allowed.
     TooLong,
     /// Encryption was asked for before the handshake was complete, or after close_notify.
     NotReady,
@@ -115,7 +116,11 @@ impl Tls {
             // Handshake messages may span records, and rustls wants them presented again as one piece.
             self.residue.extend_from_slice(rest);
             rest = &mut [];
-            if self.residue.len() > HANDSHAKE_MAX {
+            let bound = match self.side {
+                Side::Server(_) => SERVER_HANDSHAKE_MAX,
+                Side::Client(_) => CLIENT_HANDSHAKE_MAX,
+            };
+            if self.residue.len() > bound {
                 return Err(TlsError::TooLong);
             }
             self.process_residue(plain, out)?;

@@ -1,4 +1,5 @@
-//! Half-close and tail bytes: what is written just before a shutdown or a close arrives, and the other direction goes on.
+//! Half-close and tail bytes: what is written just before a shutdown or a close arrives, and the other direction
+//! goes on.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

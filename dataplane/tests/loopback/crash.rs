@@ -56,6 +56,7 @@ fn kill_midway(engine: Engine, transport: Transport, victim: Victim) {
     ];
     let mut tunnel = Tunnel::open(engine.over(transport), &targets);
     let survivors = warmed_up(&tunnel, victim);
+    traffic.wait_targets_released("the first probes");
 
     let ends = traffic.run_streams(&tunnel);
     match victim {
@@ -72,7 +73,7 @@ fn kill_midway(engine: Engine, transport: Transport, victim: Victim) {
             "a client saw a clean end of a cut stream"
         );
     }
-    traffic.wait_targets_released(victim);
+    traffic.wait_targets_released("cut streams");
 
     match victim {
         Victim::Local => tunnel.local.restart(&tunnel.relay),
@@ -209,7 +210,7 @@ impl Traffic {
         })
     }
 
-    /// Starts the streams and waits until data flows. Each sends its end when it has one.
+    /// Starts the streams and waits until all have reached their targets. Each sends its end when it has one.
     fn run_streams(&self, tunnel: &Tunnel) -> Receiver<End> {
         let (sender, ends) = mpsc::channel();
         for _ in 0..STREAMS {
@@ -220,10 +221,14 @@ impl Traffic {
                 stream.read(&mut [0; BLOCK])
             });
         }
-        let moved = &self.moved;
-        wait::wait_until("data flows", wait::PATIENCE, || {
-            moved.load(Ordering::Relaxed) > ENOUGH
-        });
+        wait::wait_until(
+            "every stream has reached its target and data flows",
+            wait::PATIENCE,
+            || {
+                let arrived = self.at_target.load(Ordering::Relaxed) >= 2 * STREAMS as u64;
+                arrived && self.moved.load(Ordering::Relaxed) > ENOUGH
+            },
+        );
         ends
     }
 
@@ -243,12 +248,10 @@ impl Traffic {
         });
     }
 
-    fn wait_targets_released(&self, victim: Victim) {
-        wait::wait_until(
-            &format!("targets notice the loss of {victim:?}"),
-            wait::SOON,
-            || self.at_target.load(Ordering::Relaxed) == 0,
-        );
+    fn wait_targets_released(&self, of: &str) {
+        wait::wait_until(&format!("targets notice the end of {of}"), wait::SOON, || {
+            self.at_target.load(Ordering::Relaxed) == 0
+        });
     }
 }
 

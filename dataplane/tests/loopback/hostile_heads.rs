@@ -34,7 +34,8 @@ fn bad_heads(engine: Engine) {
         "b".repeat(200_000)
     );
     let plain = "GET /$hc/hc?sb-hc-action=listen HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let action = "GET /$hc/hc?sb-hc-action=dance HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let action = "GET /$hc/hc?sb-hc-action=dance HTTP/1.1\r\nHost: localhost\r\n\
+                  Connection: Upgrade\r\nUpgrade: websocket\r\n\
                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let cases: [(&str, &str, &[u16]); 8] = [
         ("not HTTP", "\x16\x03\x01 hello\r\n\r\n", &[400]),

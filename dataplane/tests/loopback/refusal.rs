@@ -1,4 +1,5 @@
-//! Connections that cannot be carried: the client is closed at once, and the log says which port, which relay and why.
+//! Connections that cannot be carried: the client is closed at once, and the log says which port, which relay and
+//! why.
 
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! A client that does not read: its neighbours stay fast, memory stays bounded, and nothing is lost when it reads again.
+//! A client that does not read: its neighbours stay fast, memory stays bounded, and nothing is lost when it reads
+//! again.
 
 use std::io::{Read, Write};
 use std::thread;

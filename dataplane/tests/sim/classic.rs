@@ -90,9 +90,13 @@ impl Talks {
         let listeners = self.listeners.clone();
         let over = self.scene.run_until(limit, |_| {
             let near = senders.values().all(|sender| sender.borrow().end.is_some());
-            near && listeners
-                .iter()
-                .all(|listener| listener.borrow().talkers.values().all(|talker| talker.end.is_some()))
+            near && listeners.iter().all(|listener| {
+                listener
+                    .borrow()
+                    .talkers
+                    .values()
+                    .all(|talker| talker.end.is_some())
+            })
         });
         assert!(over, "streams hang: {:?}", self.outcomes());
     }
@@ -108,7 +112,11 @@ impl Talks {
     pub(crate) fn assert_all_complete(&self) {
         for (number, sender) in &self.senders {
             let ends = (sender.borrow().end, self.far_end(*number));
-            assert_eq!(ends, (Some(End::Regular), Some(End::Regular)), "ends of stream {number}");
+            assert_eq!(
+                ends,
+                (Some(End::Regular), Some(End::Regular)),
+                "ends of stream {number}"
+            );
             let part = &self.parts.borrow()[number];
             assert!(part.up.borrow().is_complete() && part.down.borrow().is_complete());
         }
@@ -120,10 +128,16 @@ impl Talks {
         for (number, sender) in &self.senders {
             let part = &self.parts.borrow()[number];
             if sender.borrow().end == Some(End::Regular) {
-                assert!(part.down.borrow().is_complete(), "stream {number} is short for the sender");
+                assert!(
+                    part.down.borrow().is_complete(),
+                    "stream {number} is short for the sender"
+                );
             }
             if self.far_end(*number) == Some(End::Regular) {
-                assert!(part.up.borrow().is_complete(), "stream {number} is short for the listener");
+                assert!(
+                    part.up.borrow().is_complete(),
+                    "stream {number} is short for the listener"
+                );
             }
         }
     }

@@ -31,7 +31,9 @@ fn a_sender_or_rendezvous_is_reset_at_any_step() {
         let victim = rng.u32(..3);
         let far = |talks: &Talks| {
             let holder = talks.listeners.iter();
-            holder.cloned().find(|listener| listener.borrow().talkers.contains_key(&victim))
+            holder
+                .cloned()
+                .find(|listener| listener.borrow().talkers.contains_key(&victim))
         };
         match far(&talks) {
             Some(listener) if rng.bool() => {
@@ -127,7 +129,9 @@ fn a_host_of_the_tunnel_dies_at_any_step() {
             tunnel.open(number, &Stream::some(number, &mut rng));
         }
         some_steps(&mut tunnel.scene, 250);
-        let victim = rng.choice([RELAY, LOCAL_BRIDGE, REMOTE_BRIDGE, TARGET]).expect("hosts");
+        let victim = rng
+            .choice([RELAY, LOCAL_BRIDGE, REMOTE_BRIDGE, TARGET])
+            .expect("hosts");
         die_and_come_back(&mut tunnel, victim, shards, &sizes, &mut rng);
         tunnel.run(LIMIT);
         assert!(tunnel.await_online(), "the tunnel comes back");
@@ -178,7 +182,11 @@ fn a_power_cut_is_noticed_in_time() {
         some_steps(&mut tunnel.scene, 250);
         // The link is silent for longer than any keep-alive waits.
         let (a, b) = rng
-            .choice([(RELAY, REMOTE_BRIDGE), (RELAY, LOCAL_BRIDGE), (REMOTE_BRIDGE, TARGET)])
+            .choice([
+                (RELAY, REMOTE_BRIDGE),
+                (RELAY, LOCAL_BRIDGE),
+                (REMOTE_BRIDGE, TARGET),
+            ])
             .expect("links");
         tunnel.scene.net.hold(a, b);
         tunnel.run(LIMIT);

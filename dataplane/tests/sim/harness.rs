@@ -46,7 +46,9 @@ pub(crate) fn for_each_seed(share: u64, test: impl Fn(u64)) {
     let seeds = match number("VIADUCT_SIM_SEED") {
         Some(seed) => {
             // One run can be read; a thousand cannot.
-            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time();
+            let log = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::DEBUG)
+                .without_time();
             let _again = log.with_test_writer().try_init();
             seed..seed + 1
         }

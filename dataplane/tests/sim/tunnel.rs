@@ -54,7 +54,8 @@ impl Tunnel {
         if host == LOCAL_BRIDGE {
             self.scene.start_bridge(host, shards[0], sizes, &local_forwards());
         } else {
-            self.scene.start_bridge(host, shards[2], sizes, &remote_forwards());
+            self.scene
+                .start_bridge(host, shards[2], sizes, &remote_forwards());
         }
     }
 
@@ -80,8 +81,16 @@ impl Tunnel {
         };
         self.parts.borrow_mut().insert(number, part);
         let from = host(150 + (number % 100) as u8);
-        let socket = self.scene.net.connect_from(from, SocketAddr::new(LOCAL_BRIDGE, port));
-        let client = TcpEnd::new(socket, Rc::clone(&stream.up), Rc::clone(&stream.down), stream.client);
+        let socket = self
+            .scene
+            .net
+            .connect_from(from, SocketAddr::new(LOCAL_BRIDGE, port));
+        let client = TcpEnd::new(
+            socket,
+            Rc::clone(&stream.up),
+            Rc::clone(&stream.down),
+            stream.client,
+        );
         let client = self.scene.add(client);
         self.clients.insert(number, client);
     }
@@ -119,7 +128,11 @@ impl Tunnel {
     pub(crate) fn assert_all_complete(&self) {
         for (number, client, target) in self.outcomes() {
             let both = (client, target);
-            assert_eq!(both, (Some(End::Regular), Some(End::Regular)), "ends of stream {number}");
+            assert_eq!(
+                both,
+                (Some(End::Regular), Some(End::Regular)),
+                "ends of stream {number}"
+            );
             let part = &self.parts.borrow()[&number];
             assert!(part.up.borrow().is_complete() && part.down.borrow().is_complete());
         }
@@ -189,7 +202,10 @@ fn remote_forwards() -> Forwards {
                     ("unresolved", "nowhere.test", 9),
                 ],
             ),
-            ("other/svc", vec![("direct", "127.0.0.4", SERVICE_PORT), ("more", "127.0.0.4", 9)]),
+            (
+                "other/svc",
+                vec![("direct", "127.0.0.4", SERVICE_PORT), ("more", "127.0.0.4", 9)],
+            ),
         ],
     }
 }

@@ -1,7 +1,7 @@
 //! One suite for every ring: the same cases, the same expectations.
 //!
-//! Both ends of each connection are sockets of the ring under test, so a case needs nothing but the ring's own interface.
-//! A further kind of ring joins with one constructor of [`Rig`] and one line in [`suite`].
+//! Both ends of each connection are sockets of the ring under test, so a case needs nothing but the ring's
+//! own interface. A further kind of ring joins with one constructor of [`Rig`] and one line in [`suite`].
 
 mod cancel;
 mod connect;

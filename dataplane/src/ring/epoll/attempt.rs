@@ -105,8 +105,8 @@ impl EpollRing {
 fn recv(socket: &mut Socket, fd: Fd, lease: &mut Lease) -> io::Result<usize> {
     let room = lease.spare();
     let n = calls::recv(fd, lease.spare_mut())?;
-    // A short count means that the socket was empty, and what comes later is a new edge: if the socket is registered, and
-    // unless a hang-up was the last one.
+    // A short count means that the socket was empty, and what comes later is a new edge: if the socket is
+    // registered, and unless a hang-up was the last one.
     if n < room && socket.registered && !socket.ready.hangup {
         socket.ready.read = false;
     }

@@ -1,13 +1,15 @@
 //! The ring over epoll and non-blocking calls, for hosts where io_uring is old or forbidden.
 //!
-//! Readiness never leaves this module. An operation is recorded at submission; `wait` tries it, parks it when the kernel
-//! answers `EAGAIN`, and tries it again when epoll reports an edge. So a waiting receive holds no buffer.
+//! Readiness never leaves this module. An operation is recorded at submission; `wait` tries it, parks it when
+//! the kernel answers `EAGAIN`, and tries it again when epoll reports an edge. So a waiting receive holds no
+//! buffer.
 //!
 //! **Invariants.**
-//! * A socket is registered once, edge-triggered for everything, when an operation on it first had to wait. Adding it
-//!   reports what is ready already, so no edge is lost.
-//! * `ready` of a socket is an upper bound: a flag is cleared only by a call that found nothing left (`EAGAIN`, or on a
-//!   registered socket a count short of what was asked for) and set by an edge. A socket with an operation in a ready lane is in `work`.
+//! * A socket is registered once, edge-triggered for everything, when an operation on it first had to wait.
+//!   Adding it reports what is ready already, so no edge is lost.
+//! * `ready` of a socket is an upper bound: a flag is cleared only by a call that found nothing left
+//!   (`EAGAIN`, or on a registered socket a count short of what was asked for) and set by an edge. A socket
+//!   with an operation in a ready lane is in `work`.
 //! * Nothing completes inside `submit`, `cancel` or `close`; ended operations wait in `done`.
 
 mod attempt;

@@ -59,7 +59,8 @@ impl Selector {
     /// Takes a socket out. Closing does this by itself.
     pub(super) fn remove(&self, fd: Fd) {
         // JUSTIFICATION: std has no epoll.
-        // SAFETY: the event pointer is not read for this operation. A socket that is not there is what was wanted.
+        // SAFETY: the event pointer is not read for this operation. A socket that is not there is what was
+        // wanted.
         unsafe {
             libc::epoll_ctl(
                 self.epoll.as_raw_fd(),

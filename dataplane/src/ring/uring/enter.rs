@@ -1,7 +1,7 @@
 //! `io_uring_enter` through a registered ring descriptor.
 //!
-//! The io-uring crate remembers a registration only in a borrow of the ring, which a struct cannot hold beside the ring,
-//! so the two system calls are made here.
+//! The io-uring crate remembers a registration only in a borrow of the ring, which a struct cannot hold
+//! beside the ring, so the two system calls are made here.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -30,7 +30,8 @@ pub(super) enum Patience {
 }
 
 impl Gate {
-    /// Registers the ring's descriptor with the calling thread, so that the kernel need not look it up each time.
+    /// Registers the ring's descriptor with the calling thread, so that the kernel need not look it up each
+    /// time.
     pub(super) fn new(ring: &IoUring) -> Self {
         let fd = ring.as_raw_fd();
         // Without it, a thread that waits here is counted as waiting for a disk (kernel 6.15).
@@ -96,8 +97,8 @@ impl Gate {
         };
         let flags = self.flags | ENTER_GETEVENTS | ENTER_EXT_ARG;
         // JUSTIFICATION: see the module.
-        // SAFETY: `arg` and the timespec it points to are in the kernel's layout and outlive the call. The entries that are
-        // submitted were checked when they were staged.
+        // SAFETY: `arg` and the timespec it points to are in the kernel's layout and outlive the call. The
+        // entries that are submitted were checked when they were staged.
         let rc = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,

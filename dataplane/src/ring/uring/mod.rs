@@ -1,15 +1,17 @@
 //! The ring over io_uring (kernel 6.1 or later).
 //!
-//! One ring per thread with `SINGLE_ISSUER | DEFER_TASKRUN`: the kernel does the thread's completions only while the thread
-//! is in `wait`. Receives into provided buffers are one-shot with buffer selection, so waiting holds no buffer and a socket
-//! cannot take more than one per turn.
+//! One ring per thread with `SINGLE_ISSUER | DEFER_TASKRUN`: the kernel does the thread's completions only
+//! while the thread is in `wait`. Receives into provided buffers are one-shot with buffer selection, so
+//! waiting holds no buffer and a socket cannot take more than one per turn.
 //!
 //! **Invariants.**
-//! * An entry leaves `slots` with its final completion and not before, staged and backlogged operations included.
-//! * A socket in `fds` is closed only when its lanes are empty, so its number cannot be reused under an operation.
+//! * An entry leaves `slots` with its final completion and not before, staged and backlogged operations
+//!   included.
+//! * A socket in `fds` is closed only when its lanes are empty, so its number cannot be reused under an
+//!   operation.
 //! * `backlog` is first in, first out, and a cancel enters it after its target: a cancel never overtakes.
-//! * Memory that the kernel may write to is released only after the last completion; if the kernel does not let go while
-//!   the ring is torn down, it is leaked.
+//! * Memory that the kernel may write to is released only after the last completion; if the kernel does not
+//!   let go while the ring is torn down, it is leaked.
 
 mod complete;
 mod enter;
@@ -73,7 +75,8 @@ impl UringRing {
     /// Opens the ring; must be called on the thread that uses it.
     ///
     /// # Errors
-    /// The step that failed: creating the ring (old kernel, seccomp, sysctl), registering buffers, or the waker.
+    /// The step that failed: creating the ring (old kernel, seccomp, sysctl), registering buffers, or the
+    /// waker.
     pub(crate) fn open(config: &RingConfig) -> Result<Self, SetupError> {
         let ring = setup::create(config).map_err(SetupError::at("creating the ring"))?;
         let pool = config.small.clone();
@@ -255,6 +258,11 @@ impl UringRing {
         self.counters
     }
 
+    /// Most buffers that are lent to the kernel at a time.
+    pub(crate) fn lent_max(&self) -> usize {
+        self.provided.limit()
+    }
+
     /// Starts counting from here, as if the ring was new.
     pub(crate) fn set_counters(&mut self, counters: RingCounters) {
         self.counters = counters;
@@ -269,7 +277,13 @@ impl UringRing {
     /// Hands out what ended without the kernel and stages everything that is to be submitted.
     fn prepare(&mut self, out: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
         self.provided.top_up();
-        self.watch_waker();
+        // Watched before anything else: a wait without it could sleep through a wake.
+        while !self.waker_watched {
+            self.waker_watched = self.push(&submit::watch_waker(self.waker.raw_fd()));
+            if !self.waker_watched && !self.enter(Patience::None)? {
+                break;
+            }
+        }
         while let Some(&request) = self.backlog.front() {
             if self.stage(request) {
                 self.backlog.pop_front();
@@ -312,20 +326,15 @@ impl UringRing {
         self.push(&sqe)
     }
 
-    fn watch_waker(&mut self) {
-        if !self.waker_watched {
-            self.waker_watched = self.push(&submit::watch_waker(self.waker.raw_fd()));
-        }
-    }
-
     fn push(&mut self, sqe: &squeue::Entry) -> bool {
         // JUSTIFICATION: the crate cannot know how long the memory behind an entry lives.
-        // SAFETY: an entry made by `submit::start` points into an operation in `slots`, which keeps it, unchanged and at the
-        // same address, until the final completion; the other entries point to nothing.
+        // SAFETY: an entry made by `submit::start` points into an operation in `slots`, which keeps it,
+        // unchanged and at the same address, until the final completion; the other entries point to nothing.
         unsafe { self.ring.submission().push(sqe) }.is_ok()
     }
 
-    /// Submits what is staged and waits. `false` if the kernel first wants completions to be reaped or memory to be freed.
+    /// Submits what is staged and waits. `false` if the kernel first wants completions to be reaped or memory
+    /// to be freed.
     fn enter(&mut self, patience: Patience) -> io::Result<bool> {
         let queue = self.ring.submission();
         let (staged, taskrun, overflow) = (queue.len(), queue.taskrun(), queue.cq_overflow());

@@ -1,8 +1,9 @@
-//! The group of buffers that provided receives take from: a ring of buffer descriptions shared with the kernel.
+//! The group of buffers that provided receives take from: a ring of buffer descriptions shared with the
+//! kernel.
 //!
-//! **Invariants.** A buffer id stands for one pool buffer from the moment its description is published until the completion
-//! that names it; meanwhile only the kernel touches the buffer. At most `limit` buffers are lent at a time, which is at most
-//! half of the pool, so a full group cannot starve other users of the pool.
+//! **Invariants.** A buffer id stands for one pool buffer from the moment its description is published until
+//! the completion that names it; meanwhile only the kernel touches the buffer. At most `limit` buffers are
+//! lent at a time, which is at most half of the pool, so a full group cannot starve other users of the pool.
 
 use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -39,8 +40,8 @@ impl Provided {
         let map = Mapping::anonymous(usize::from(entries) * size_of::<BufRingEntry>())?;
         let address = map.base().as_ptr().addr() as u64;
         // JUSTIFICATION: the crate has no safe wrapper for buffer rings.
-        // SAFETY: the mapping is page-aligned, as long as `entries` entries, and lives until `unregister` or the end of the
-        // ring, whichever comes first (`UringRing::teardown`).
+        // SAFETY: the mapping is page-aligned, as long as `entries` entries, and lives until `unregister` or
+        // the end of the ring, whichever comes first (`UringRing::teardown`).
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(address, entries, GROUP, 0)?
@@ -69,7 +70,8 @@ impl Provided {
         }
     }
 
-    /// Takes back the buffer that a completion names, with no data counted in. `None` if it names one that is not lent.
+    /// Takes back the buffer that a completion names, with no data counted in. `None` if it names one that is
+    /// not lent.
     pub(super) fn take(&mut self, bid: u16) -> Option<Lease> {
         let buffer = self.lent.get_mut(usize::from(bid))?.take()?;
         self.free_ids.push(bid);
@@ -80,6 +82,11 @@ impl Provided {
     pub(super) fn available(&self) -> u32 {
         let lent = self.lent.len() - self.free_ids.len();
         u32::try_from(lent).unwrap_or(u32::MAX)
+    }
+
+    /// Most buffers that are lent at a time.
+    pub(super) fn limit(&self) -> usize {
+        self.lent.len()
     }
 
     /// Ends the group and gives the lent buffers back. No receive may be in flight.
@@ -100,8 +107,9 @@ impl Provided {
         let index = usize::from(self.tail & self.mask);
         let address = self.pool.ptr_of(buffer).as_ptr().addr() as u64;
         // JUSTIFICATION: the entries live in memory shared with the kernel.
-        // SAFETY: `index` is below the number of entries, so the entry is in the mapping. The kernel does not read it before
-        // the tail moves past it, and the setters leave the tail alone, which lies in the reserved field of entry 0.
+        // SAFETY: `index` is below the number of entries, so the entry is in the mapping. The kernel does not
+        // read it before the tail moves past it, and the setters leave the tail alone, which lies in the
+        // reserved field of entry 0.
         let entry = unsafe { &mut *self.map.base().as_ptr().cast::<BufRingEntry>().add(index) };
         entry.set_addr(address);
         entry.set_len(u32::try_from(self.pool.data_len()).unwrap_or(u32::MAX));
@@ -116,7 +124,8 @@ impl Provided {
         // SAFETY: `base` is the first entry of a registered group, mapped and zeroed.
         let tail = unsafe { BufRingEntry::tail(base) };
         // JUSTIFICATION: as above.
-        // SAFETY: aligned to two bytes, mapped while `self` lives, and accessed as an atomic only (the kernel aside).
+        // SAFETY: aligned to two bytes, mapped while `self` lives, and accessed as an atomic only (the kernel
+        // aside).
         unsafe { AtomicU16::from_ptr(tail.cast_mut()) }
     }
 }

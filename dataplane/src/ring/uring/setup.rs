@@ -26,6 +26,7 @@ impl SetupError {
 ///
 /// The flags are those of kernel 6.1, plus the one of 6.6 that saves an index array, where it is known.
 pub(super) fn create(config: &RingConfig) -> io::Result<IoUring> {
+    let entries = config.entries.max(ENTRIES_MIN);
     let mut builder = IoUring::builder();
     builder
         .setup_single_issuer()
@@ -33,9 +34,8 @@ pub(super) fn create(config: &RingConfig) -> io::Result<IoUring> {
         .setup_taskrun_flag()
         .setup_submit_all()
         .setup_clamp()
-        .setup_cqsize(config.cq_entries)
+        .setup_cqsize(config.cq_entries.max(entries))
         .dontfork();
-    let entries = config.entries.max(ENTRIES_MIN);
     match builder.clone().setup_no_sqarray().build(entries) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries),
         other => other,

@@ -13,7 +13,8 @@ use crate::ring::slots::{Entry, Held};
 /// Whose completion it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Label {
-    /// An operation; `accept` is kept beside the key so that a descriptor can be reclaimed even when the key is stale.
+    /// An operation; `accept` is kept beside the key so that a descriptor can be reclaimed even when the key
+    /// is stale.
     Operation { key: OpKey, accept: bool },
     /// The poll on the waker.
     Waker,
@@ -52,8 +53,8 @@ impl Label {
     }
 }
 
-/// The entry that starts an operation. It points into what the operation holds, which stays in its slot unchanged until
-/// the final completion.
+/// The entry that starts an operation. It points into what the operation holds, which stays in its slot
+/// unchanged until the final completion.
 pub(super) fn start(entry: &mut Entry, key: OpKey) -> squeue::Entry {
     let fd = types::Fd(entry.fd.raw());
     let first = if entry.retried { POLL_FIRST } else { 0 };

@@ -10,7 +10,8 @@ impl UringRing {
     /// See [`Ring::teardown`](crate::ring::Ring::teardown).
     pub fn teardown(&mut self) {
         for request in std::mem::take(&mut self.backlog) {
-            // What never reached the kernel needs no completion from it. A restarted operation is not in the kernel either.
+            // What never reached the kernel needs no completion from it. A restarted operation is not in the
+            // kernel either.
             if let Request::Start(key) = request {
                 self.finish(key);
             }
@@ -22,6 +23,7 @@ impl UringRing {
         } else {
             // The kernel may write to these after the ring is closed, which it finishes in the background.
             std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(self.pool.clone());
         }
         for fd in self.fds.all() {
             self.fds.remove(fd);
@@ -29,7 +31,8 @@ impl UringRing {
         }
     }
 
-    /// Cancels everything and collects final completions until none is owed, or until the kernel had its time.
+    /// Cancels everything and collects final completions until none is owed, or until the kernel had its
+    /// time.
     fn drain_kernel(&mut self) {
         let give_up = clock::monotonic().after(DRAIN_TIME);
         let mut dropped = Vec::new();

@@ -46,7 +46,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` with both outputs in `folder/name.log` (appended, so that a restarted process keeps its history).
+    /// Starts `command` with both outputs in `folder/name.log` (appended, so that a restarted process keeps its
+    /// history).
     pub(crate) fn start(name: &str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options()

@@ -19,7 +19,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Serves every connection with `serve`. An error of `serve` ends its connection only: tests see it at the client.
+    /// Serves every connection with `serve`. An error of `serve` ends its connection only: tests see it at the
+    /// client.
     pub(crate) fn start(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(wait::free_address()).expect("loopback listener");
         let address = listener.local_addr().expect("address of a listener");

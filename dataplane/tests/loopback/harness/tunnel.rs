@@ -180,8 +180,8 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Waits until a connection to `entry` is carried to its target. A local bridge closes a client at once when the far side
-/// cannot be reached; a connection that stays open for a moment, or that the target speaks on, has arrived.
+/// Waits until a connection to `entry` is carried to its target. A local bridge closes a client at once when the far
+/// side cannot be reached; a connection that stays open for a moment, or that the target speaks on, has arrived.
 pub(crate) fn wait_open(entry: SocketAddr) {
     wait_until("the tunnel carries connections", wait::PATIENCE, || {
         is_open(entry)

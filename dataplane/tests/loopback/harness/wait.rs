@@ -20,8 +20,8 @@ pub(crate) fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> 
     }
 }
 
-/// A loopback address whose port was free a moment ago. The ports lie below the range that the kernel gives to outgoing
-/// connections, so that none of the thousands made by these tests can take one before it is used.
+/// A loopback address whose port was free a moment ago. The ports lie below the range that the kernel gives to
+/// outgoing connections, so that none of the thousands made by these tests can take one before it is used.
 pub(crate) fn free_address() -> SocketAddr {
     let offset = process::id().wrapping_mul(97);
     for _ in 0..PORT_COUNT {

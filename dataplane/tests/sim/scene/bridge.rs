@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use viaduct::config::bridge::{
-    BindHost, BridgeConfig, Credential, KEEP_ALIVE, LocalBind, LocalForward, RelayEndpoint, RemoteForward, Target,
+    BindHost, BridgeConfig, Credential, KEEP_ALIVE, LocalBind, LocalForward, RelayEndpoint, RemoteForward,
+    Target,
 };
 use viaduct::config::limits::ShardLimits;
 use viaduct::config::tls::ClientTls;
@@ -52,7 +53,10 @@ pub(crate) fn bridge_config(forwards: &Forwards) -> BridgeConfig {
         remotes: remotes
             .map(|(index, (_, targets))| RemoteForward {
                 relay: forwards.locals.len() + index,
-                targets: targets.iter().map(|(name, host, port)| target(name, host, *port)).collect(),
+                targets: targets
+                    .iter()
+                    .map(|(name, host, port)| target(name, host, *port))
+                    .collect(),
             })
             .collect(),
         relays: local_paths.chain(remote_paths).map(relay).collect(),

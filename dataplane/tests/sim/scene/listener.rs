@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use viaduct::ring::sim::SimNet;
-use viaduct_proto::hybrid::{ToListener, connect_target, listen_target, parse_to_listener, parse_ws_url, renew_token_json};
+use viaduct_proto::hybrid::{
+    ToListener, connect_target, listen_target, parse_to_listener, parse_ws_url, renew_token_json,
+};
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{CloseCode, CloseFrame, OpCode};
 
@@ -60,14 +62,24 @@ impl Talker {
     }
 
     /// A sender of stream `number`.
-    pub(crate) fn sender(net: &SimNet, from: IpAddr, path: &str, number: u32, part: &TalkPart, rng: fastrand::Rng) -> Self {
+    pub(crate) fn sender(
+        net: &SimNet,
+        from: IpAddr,
+        path: &str,
+        number: u32,
+        part: &TalkPart,
+        rng: fastrand::Rng,
+    ) -> Self {
         let address = Address {
             from,
             to: RELAY_ADDR,
             authority: format!("{RELAY_NAME}:{RELAY_PORT}"),
             target: connect_target(path, ""),
             headers: vec![
-                ("ServiceBusAuthorization".to_owned(), token(unix(net.now()).after(HOUR))),
+                (
+                    "ServiceBusAuthorization".to_owned(),
+                    token(unix(net.now()).after(HOUR)),
+                ),
                 (STREAM_HEADER.to_owned(), number.to_string()),
             ],
         };
@@ -115,7 +127,11 @@ impl Actor for Talker {
                 }
                 Heard::End(end) => {
                     let regular = end == End::Regular && self.inward.borrow().ended;
-                    let end = if end == End::Regular && !regular { End::Broken } else { end };
+                    let end = if end == End::Regular && !regular {
+                        End::Broken
+                    } else {
+                        end
+                    };
                     self.end.get_or_insert(end);
                     self.ended_at.get_or_insert(now);
                 }
@@ -129,7 +145,10 @@ impl Actor for Talker {
     }
 
     fn wake_at(&self) -> Option<Now> {
-        let hold = self.habit.holds_until.filter(|_| self.end.is_none() && !self.out.borrow().closed);
+        let hold = self
+            .habit
+            .holds_until
+            .filter(|_| self.end.is_none() && !self.out.borrow().closed);
         self.socket.wake_at().into_iter().chain(hold).min()
     }
 
@@ -182,7 +201,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(net: &SimNet, from: IpAddr, path: &'static str, parts: TalkParts, rng: fastrand::Rng) -> Self {
+    pub(crate) fn new(
+        net: &SimNet,
+        from: IpAddr,
+        path: &'static str,
+        parts: TalkParts,
+        rng: fastrand::Rng,
+    ) -> Self {
         Self {
             net: net.clone(),
             rng,
@@ -211,7 +236,10 @@ impl Listener {
     pub(crate) fn renew(&mut self, token: &str) {
         if let Some(channel) = &mut self.channel {
             let bytes = renew_token_json(token).into_bytes();
-            channel.send(&Message { opcode: OpCode::Text, bytes });
+            channel.send(&Message {
+                opcode: OpCode::Text,
+                bytes,
+            });
         }
     }
 
@@ -240,7 +268,11 @@ impl Listener {
             .connect_headers
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(STREAM_HEADER));
-        let number: u32 = number.expect("headers are handed on").1.parse().expect("a number");
+        let number: u32 = number
+            .expect("headers are handed on")
+            .1
+            .parse()
+            .expect("a number");
         let url = parse_ws_url(&accept.address).expect("an address");
         let mut address = Address {
             from: self.from,
@@ -307,7 +339,10 @@ impl Listener {
             if accept {
                 let part = self.parts.borrow()[&number].clone();
                 let talker = Talker::new(socket, part.down, part.up, part.listener);
-                assert!(self.talkers.insert(number, talker).is_none(), "stream {number} was offered twice");
+                assert!(
+                    self.talkers.insert(number, talker).is_none(),
+                    "stream {number} was offered twice"
+                );
             } else {
                 self.rejects.push((number, socket, None));
             }

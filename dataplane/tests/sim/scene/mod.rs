@@ -165,7 +165,11 @@ impl Scene {
         let hosts: Vec<_> = self.nodes.iter().map(|node| node.host).collect();
         self.nodes.clear();
         for host in hosts {
-            assert_eq!(self.net.open_fds(host), 0, "a node that has ended leaves descriptors");
+            assert_eq!(
+                self.net.open_fds(host),
+                0,
+                "a node that has ended leaves descriptors"
+            );
         }
         while self.net.advance_to_next(Now(u64::MAX)) {}
         assert_eq!(self.net.sockets(), 0, "sockets are left on the network");
@@ -207,7 +211,12 @@ pub(crate) fn unix(now: Now) -> UnixTime {
 
 /// A token for all of the relay, by the right key.
 pub(crate) fn token(expires: UnixTime) -> String {
-    sas::sign(&format!("http://{RELAY_NAME}/"), RULE, &sas::Key::new(KEY), expires)
+    sas::sign(
+        &format!("http://{RELAY_NAME}/"),
+        RULE,
+        &sas::Key::new(KEY),
+        expires,
+    )
 }
 
 pub(crate) const RELAY: IpAddr = host(1);

@@ -221,7 +221,11 @@ impl Node {
     pub(super) fn assert_nothing_left(&self, net: &SimNet) {
         for shard in &self.shards {
             if let Job::Relay(relay) = shard.job() {
-                assert_eq!(relay.load(), (0, 0, 0), "roles, waiting senders, entities of a relay");
+                assert_eq!(
+                    relay.load(),
+                    (0, 0, 0),
+                    "roles, waiting senders, entities of a relay"
+                );
             }
             assert_eq!(shard.wires().len(), 0, "connections are left in a relay");
             assert_eq!(shard.wires().timers(), 0, "timers are left in a relay");
@@ -235,19 +239,36 @@ impl Node {
 impl Control {
     fn turn(&mut self, now: Now, mailboxes: &Peers, rng: &mut fastrand::Rng) {
         while let Ok(ask) = self.asks.try_recv() {
-            let Ask::Resolve { shard, ticket, host, port } = ask else {
+            let Ask::Resolve {
+                shard,
+                ticket,
+                host,
+                port,
+            } = ask
+            else {
                 continue;
             };
             let due = now.after(std::time::Duration::from_micros(rng.u64(..80_000)));
             let result = resolve(&host, port);
-            self.answers.push((due, Answer { shard, ticket, result }));
+            self.answers.push((
+                due,
+                Answer {
+                    shard,
+                    ticket,
+                    result,
+                },
+            ));
         }
         for (due, answer) in std::mem::take(&mut self.answers) {
             if due > now {
                 self.answers.push((due, answer));
                 continue;
             }
-            let Answer { shard, ticket, result } = answer;
+            let Answer {
+                shard,
+                ticket,
+                result,
+            } = answer;
             tell(&mailboxes[shard], Order::Resolved { ticket, result });
         }
         if now >= self.refresh_at {

@@ -70,17 +70,16 @@ impl TcpEnd {
         } else {
             socket.write(out.rest())
         };
-        if out.is_written()
-            && socket.is_open()
-            && self.habit.holds_until.is_none_or(|until| now >= until)
-        {
+        if out.is_written() && socket.is_open() && self.habit.holds_until.is_none_or(|until| now >= until) {
             socket.shutdown();
             out.fin = !socket.is_reset();
         }
     }
 
     fn read(&mut self, now: Now) {
-        let Some(socket) = self.socket.as_mut() else { return };
+        let Some(socket) = self.socket.as_mut() else {
+            return;
+        };
         if now < self.next_read {
             return;
         }

@@ -8,8 +8,8 @@ use viaduct_proto::Parsed;
 use viaduct_proto::http1::{HeadBuffer, ResponseHead};
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{
-    CloseCode, CloseFrame, FrameHeader, Item, OpCode, Reader, Side, apply_mask, encode_close, encode_ping, encode_pong,
-    upgrade,
+    CloseCode, CloseFrame, FrameHeader, Item, OpCode, Reader, Side, apply_mask, encode_close, encode_ping,
+    encode_pong, upgrade,
 };
 
 use super::End;
@@ -131,7 +131,12 @@ impl WebSocket {
     fn frame(&mut self, fin: bool, opcode: OpCode, payload: &[u8]) {
         let mask = self.mask();
         let len = payload.len() as u64;
-        let header = FrameHeader { fin, opcode, mask: Some(mask), len };
+        let header = FrameHeader {
+            fin,
+            opcode,
+            mask: Some(mask),
+            len,
+        };
         self.out.extend_from_slice(&header.encode());
         let start = self.out.len();
         self.out.extend_from_slice(payload);
@@ -145,7 +150,8 @@ impl WebSocket {
 
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         let mask = self.mask();
-        self.out.extend_from_slice(&encode_close(code, reason, Some(mask)));
+        self.out
+            .extend_from_slice(&encode_close(code, reason, Some(mask)));
         self.said_close = true;
     }
 
