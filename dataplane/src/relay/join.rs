@@ -276,7 +276,8 @@ impl Relay {
             return;
         };
         joined.timer = Some(wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM)));
-        let idle = !std::mem::take(&mut joined.active);
+        // An end that has been sent Close may have closed already, unread: a ping would meet a reset, and that the stream.
+        let idle = !std::mem::take(&mut joined.active) && joined.close.may_send();
         if idle && wires.queued(id) == 0 {
             self.send_between_frames(wires, id, Chunk::from_slice(&encode_ping(&[], None)));
         }

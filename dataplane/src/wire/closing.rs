@@ -1,6 +1,6 @@
 //! Ending connections, in two phases: first every operation in flight comes back, then the fd is closed.
 
-use super::{Armed, End, GOODBYE, LINGER, Life, WireId, Wires, kind};
+use super::{Armed, End, GOODBYE, LINGER, Life, STALLED, WireId, Wires, kind};
 use crate::ring::Token;
 
 impl Wires {
@@ -17,6 +17,7 @@ impl Wires {
     /// The role is done: what is queued is sent, our direction ends, the peer's end is awaited for a short while (closing
     /// with unread bytes would reset the connection and destroy what we sent last), then the connection is closed.
     pub fn finish(&mut self, id: WireId) {
+        let now = self.now;
         let Some(wire) = self.get(id) else { return };
         if wire.life != Life::Open {
             return;
@@ -25,6 +26,7 @@ impl Wires {
             return self.abort(id);
         }
         wire.life = Life::Finishing;
+        wire.tx.last_taken = now;
         wire.rx.quiet = false;
         let done = wire.tx.end == End::Done;
         let ended = wire.rx.ended;
@@ -65,9 +67,12 @@ impl Wires {
     }
 
     pub(super) fn on_linger_over(&mut self, id: WireId) {
+        let now = self.now;
         let Some(wire) = self.get(id) else { return };
         wire.linger = None;
+        let is_read = wire.tx.in_flight.is_some() && now.since(wire.tx.last_taken) < STALLED;
         match wire.life {
+            Life::Finishing if is_read => self.set_linger(id, LINGER),
             Life::Finishing => self.end(id, true),
             Life::Goodbye => self.end(id, false),
             Life::Open | Life::Ending { .. } => {}

@@ -48,8 +48,11 @@ pub const IDLE_AFTER: Duration = Duration::from_secs(10);
 pub const HIGH_WATER: usize = 256 * 1024;
 /// Least bytes at which a source is paused, however short memory is.
 pub const HIGH_WATER_MIN: usize = 16 * 1024;
-/// How long a finished connection may take to send its queue and to say goodbye.
+/// How long a finished connection may take to send its queue and to say goodbye, unless its reader is slow.
 pub const LINGER: Duration = Duration::from_secs(10);
+/// How long the reader of a finished connection may take nothing of what is queued for it. It is long because a reader may
+/// itself wait for a slow one behind it, and while a stream runs there is no such limit at all.
+pub const STALLED: Duration = Duration::from_secs(3600);
 /// How long a connection that has said goodbye waits for the peer's end.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -163,6 +166,8 @@ enum Armed {
 struct Tx {
     in_flight: Option<OpKey>,
     in_flight_len: usize,
+    /// When the peer took something last, or the connection was finished.
+    last_taken: Now,
     /// Plaintext not yet handed to the ring.
     pending: Option<Box<Gather>>,
     /// Ciphertext that must go before `pending`: handshake and alerts.

@@ -164,6 +164,7 @@ impl Wire {
             tx: Tx {
                 in_flight: None,
                 in_flight_len: 0,
+                last_taken: now,
                 pending: None,
                 protocol: Vec::new(),
                 end: End::Not,

@@ -75,8 +75,7 @@ impl Wires {
             wire.rx.quiet = false;
         }
         let broken = result.is_ok_and(|ready| ready.error);
-        let receives = wire.rx.wanted && !wire.rx.ended;
-        if broken && !receives && wire.life == Life::Open {
+        if broken && wire.rx.ended && wire.life == Life::Open {
             self.fail(id, WireError::Io(io::ErrorKind::ConnectionReset.into()));
         } else {
             self.mark_dirty(id);
@@ -248,8 +247,8 @@ impl Wires {
         }
     }
 
-    /// Connections that have been silent go over to waiting by poll; of those that are paused, or whose peer has ended its
-    /// direction, at least a reset is noticed.
+    /// Connections that have been silent go over to waiting by poll; of those whose peer has ended its direction at least a
+    /// reset is noticed. Those that are paused are let be: what the kernel holds of them comes before any error.
     pub(super) fn sweep_idle(&mut self) {
         if self.now < self.next_sweep {
             return;
@@ -261,7 +260,7 @@ impl Wires {
             .filter(|(_, w)| w.life == Life::Open && now.since(w.rx.last_data) >= IDLE_AFTER)
             .filter(|(_, w)| match w.rx.armed {
                 Armed::Receive(_) => true,
-                Armed::Nothing => (!w.rx.wanted || w.rx.ended) && w.connecting.is_none(),
+                Armed::Nothing => w.rx.ended && w.connecting.is_none(),
                 Armed::Poll(_) | Armed::Starved => false,
             })
             .map(|(id, _)| id)
@@ -269,16 +268,12 @@ impl Wires {
         for id in silent {
             let Some(wire) = self.get(id) else { continue };
             let fd = wire.fd;
-            let flags = if wire.rx.ended {
-                Interest::ERROR
-            } else {
-                Interest::HANGUP
-            };
             if let Armed::Receive(key) = wire.rx.armed {
                 wire.rx.quiet = true;
                 self.ring.cancel(key);
             } else {
                 let token = Token::new(id.index, id.generation, kind::POLL);
+                let flags = Interest::ERROR;
                 let key = self.ring.submit(Op::Poll { fd, flags }, token);
                 if let Some(wire) = self.get(id) {
                     wire.rx.armed = Armed::Poll(key);

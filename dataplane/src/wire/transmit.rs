@@ -94,8 +94,10 @@ impl Wires {
         result: io::Result<usize>,
         mut gather: Box<Gather>,
     ) -> Option<()> {
+        let now = self.now;
         let wire = self.get(id)?;
         wire.tx.in_flight = None;
+        wire.tx.last_taken = now;
         let in_flight = std::mem::take(&mut wire.tx.in_flight_len);
         let ending = matches!(wire.life, Life::Ending { .. });
         self.queued_all -= in_flight;

@@ -26,22 +26,24 @@ impl Talks {
     pub(crate) fn new(config: SimConfig, shards: usize, sizes: &Sizes) -> Self {
         let mut scene = Scene::new(config);
         scene.start_relay(RELAY, shards, sizes);
-        let parts = TalkParts::default();
-        let mut listeners = Vec::new();
-        for (index, path) in PATHS.into_iter().enumerate() {
-            let rng = scene.fork_rng();
-            let from = host(100 + index as u8);
-            let listener = Listener::new(&scene.net, from, path, Rc::clone(&parts), rng);
-            listeners.push(scene.add(listener));
-        }
         let mut talks = Self {
             scene,
-            parts,
-            listeners,
+            parts: TalkParts::default(),
+            listeners: Vec::new(),
             senders: BTreeMap::new(),
         };
+        (0..PATHS.len()).for_each(|path| talks.add_listener(path));
         assert!(talks.await_listeners(), "the listeners come online");
         talks
+    }
+
+    /// One more listener for a path.
+    pub(crate) fn add_listener(&mut self, path: usize) {
+        let rng = self.scene.fork_rng();
+        let from = host(100 + self.listeners.len() as u8);
+        let parts = Rc::clone(&self.parts);
+        let listener = Listener::new(&self.scene.net, from, PATHS[path], parts, rng);
+        self.listeners.push(self.scene.add(listener));
     }
 
     pub(crate) fn await_listeners(&mut self) -> bool {
@@ -53,10 +55,15 @@ impl Talks {
 
     /// A sender comes, for the listeners of a path drawn.
     pub(crate) fn send(&mut self, number: u32, part: TalkPart) {
-        let path = self.scene.rng.choice(PATHS).expect("there are paths");
+        let path = self.scene.rng.usize(..PATHS.len());
+        self.send_to(path, number, part);
+    }
+
+    /// A sender comes for the listeners of a path.
+    pub(crate) fn send_to(&mut self, path: usize, number: u32, part: TalkPart) {
         let rng = self.scene.fork_rng();
         let from = host(120 + (number % 100) as u8);
-        let sender = Talker::sender(&self.scene.net, from, path, number, &part, rng);
+        let sender = Talker::sender(&self.scene.net, from, PATHS[path], number, &part, rng);
         self.parts.borrow_mut().insert(number, part);
         let sender = self.scene.add(sender);
         self.senders.insert(number, sender);

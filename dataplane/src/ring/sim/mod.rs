@@ -16,7 +16,8 @@
 //!   case.
 //! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the
 //!   number may name another socket at once. What the numbers of a host mean is kept by the network.
-//! * Completions of one operation keep their order; those of different operations change places.
+//! * Completions of one socket keep the order in which its operations were executed, as the kernel's do: only the first
+//!   one after a reset is told of it. Those of different sockets change places.
 #![forbid(unsafe_code)]
 
 mod client;
