@@ -344,3 +344,100 @@ fn push_bytes(out: &mut Vec<Piece>, range: Range<usize>, new_frames: u32) {
         frames: new_frames,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use viaduct_proto::ws::{CloseCode, OpCode, apply_mask, encode_ping};
+
+    use super::*;
+
+    /// One frame as a client sends it, and as it must leave.
+    fn frame(fin: bool, opcode: OpCode, payload: &[u8], mask: [u8; 4]) -> (Vec<u8>, Vec<u8>) {
+        let header = |mask| {
+            FrameHeader {
+                fin,
+                opcode,
+                mask,
+                len: payload.len() as u64,
+            }
+            .encode()
+        };
+        let mut masked = payload.to_vec();
+        apply_mask(&mut masked, mask, 0);
+        (
+            [&header(Some(mask))[..], &masked].concat(),
+            [&header(None)[..], payload].concat(),
+        )
+    }
+
+    /// What a relay would send for `input` cut into pieces of the given lengths (the last one repeats).
+    fn relayed(input: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, usize), Violation> {
+        let (mut reader, mut out, mut pings) = (Reader::new(Side::Server), Vec::new(), 0);
+        let (mut rest, mut cuts) = (input.to_vec(), cuts.iter().copied());
+        let mut cut = 1;
+        while !rest.is_empty() {
+            cut = cuts.next().unwrap_or(cut);
+            let later = rest.split_off(cut.clamp(1, rest.len()));
+            let mut pieces = Vec::new();
+            cut_frames(&mut reader, &mut rest, &mut pieces)?;
+            for piece in pieces {
+                match piece {
+                    Piece::Frame { range, .. } => out.extend_from_slice(&rest[range]),
+                    Piece::Header(header) => out.extend_from_slice(&header.encode()),
+                    Piece::Ping(_) => pings += 1,
+                    Piece::Close(_) => {}
+                }
+            }
+            rest = later;
+        }
+        Ok((out, pings))
+    }
+
+    proptest! {
+        #[test]
+        fn frames_leave_as_they_came_but_unmasked(
+            frames in prop::collection::vec((any::<bool>(), prop_oneof![4 => 0_usize..300, 1 => 0_usize..70_000], any::<[u8; 4]>(), any::<bool>()), 1..6),
+            cuts in prop::collection::vec(prop_oneof![1_usize..20, 1_usize..40_000], 1..12),
+        ) {
+            let (mut sent, mut expected, mut inside, mut pings) = (Vec::new(), Vec::new(), false, 0);
+            for (at, (fin, len, mask, ping)) in frames.iter().enumerate() {
+                let opcode = match (inside, at % 2) {
+                    (true, _) => OpCode::Continuation,
+                    (false, 0) => OpCode::Binary,
+                    (false, _) => OpCode::Text,
+                };
+                let payload: Vec<u8> = (0..*len).map(|i| (i % 251) as u8).collect();
+                let (masked, plain) = frame(*fin, opcode, &payload, *mask);
+                sent.extend(masked);
+                expected.extend(plain);
+                inside = !fin;
+                if *ping {
+                    sent.extend_from_slice(&encode_ping(b"are you there", Some(*mask)));
+                    pings += 1;
+                }
+            }
+            let (out, seen) = relayed(&sent, &cuts).unwrap();
+            prop_assert!(out == expected);
+            prop_assert_eq!(seen, pings);
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(input in prop::collection::vec(any::<u8>(), 0..2_000), cut in 1_usize..500) {
+            let _either = relayed(&input, &[cut]);
+        }
+    }
+
+    #[test]
+    fn neighbouring_bytes_leave_as_one_range() {
+        let (mut bytes, _) = frame(true, OpCode::Binary, &[7; 300], [1, 2, 3, 4]);
+        let close = encode_close(CloseCode::NORMAL, "", Some([0; 4]));
+        bytes.extend_from_slice(&close);
+        let mut pieces = Vec::new();
+        cut_frames(&mut Reader::new(Side::Server), &mut bytes, &mut pieces).unwrap();
+        assert!(
+            matches!(&pieces[..], [Piece::Frame { range, frames: 1 }, Piece::Close(Some(_))] if range.len() == 304),
+            "{pieces:?}"
+        );
+    }
+}
