@@ -150,7 +150,7 @@ impl Bridge {
                 .find(|ip| ip.is_ipv4() == address.is_ipv4())
                 .map(|ip| SocketAddr::new(*ip, 0));
             match wires.connect(address, bind, None) {
-                Ok(wire) => return self.set_tcp(key, wire),
+                Ok(wire) => return self.set_tcp(wires, key, wire),
                 Err(error) => last = Some(format!("{address}: {error}")),
             }
         }

@@ -15,8 +15,7 @@ pub(crate) struct Flow {
     pub(crate) got: usize,
     /// The reader has seen the regular end.
     pub(crate) eof: bool,
-    /// A process that had the bytes in its hands was killed. Its kernel may end the connection as if in order, so an early
-    /// end says nothing.
+    /// A process was killed whose kernel may end the connection as if in order, so that an early end says nothing.
     pub(crate) cut: bool,
 }
 
