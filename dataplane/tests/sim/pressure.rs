@@ -49,7 +49,11 @@ fn a_slow_reader_slows_nobody_else_and_gets_everything() {
         } else {
             Stream::new(0, 100, bulk)
         };
-        let reader = if upwards { &mut slow.target } else { &mut slow.client };
+        let reader = if upwards {
+            &mut slow.target
+        } else {
+            &mut slow.client
+        };
         reader.pace = Some(Duration::from_millis(rng.u64(200..1_500)));
         tunnel.open(0, &slow);
         tunnel.scene.run_for(Duration::from_secs(3));
@@ -63,8 +67,14 @@ fn a_slow_reader_slows_nobody_else_and_gets_everything() {
             client.borrow().end.is_some()
         });
         let took = tunnel.scene.net.now().since(start);
-        assert!(done && took < Duration::from_secs(6), "the quick stream took {took:?}");
-        assert!(tunnel.clients[&0].borrow().end.is_none(), "the slow one is not done");
+        assert!(
+            done && took < Duration::from_secs(6),
+            "the quick stream took {took:?}"
+        );
+        assert!(
+            tunnel.clients[&0].borrow().end.is_none(),
+            "the slow one is not done"
+        );
         assert!(most < 256 * 1024, "{most} bytes in queues");
         tunnel.run(Duration::from_secs(3600));
         tunnel.assert_all_complete();
@@ -100,7 +110,9 @@ fn a_reader_that_stops_costs_its_own_stream_only() {
         }
         let others = talks.senders.clone();
         let done = talks.scene.run_until(Duration::from_secs(15), |_| {
-            others.iter().all(|(number, sender)| *number == 0 || sender.borrow().end.is_some())
+            others
+                .iter()
+                .all(|(number, sender)| *number == 0 || sender.borrow().end.is_some())
         });
         assert!(done, "others wait for the one that does not read");
         talks.run(Duration::from_secs(7200));
@@ -156,7 +168,10 @@ fn stalled_readers_do_not_hold_the_last_buffers() {
             .scene
             .run_until(Duration::from_secs(60), |_| client.borrow().end.is_some());
         let took = tunnel.scene.net.now().since(start);
-        assert!(done && took < Duration::from_secs(6), "the quick stream took {took:?}");
+        assert!(
+            done && took < Duration::from_secs(6),
+            "the quick stream took {took:?}"
+        );
         assert_eq!(client.borrow().end, Some(End::Regular));
         tunnel.run(Duration::from_secs(3 * 3600));
         tunnel.assert_all_complete();

@@ -32,7 +32,11 @@ fn a_sender_that_nobody_accepts_is_told_after_30_seconds() {
         let expected = Duration::from_secs(30)..Duration::from_millis(31_500);
         assert!(expected.contains(&waited), "after {waited:?}");
         if talks.is_met(0) {
-            assert_eq!(talks.far_end(0), Some(End::Refused(403)), "the address has expired");
+            assert_eq!(
+                talks.far_end(0),
+                Some(End::Refused(403)),
+                "the address has expired"
+            );
         }
         talks.run(LIMIT);
         talks.assert_all_complete();
@@ -57,7 +61,14 @@ fn a_reject_reaches_the_sender_and_nobody_else() {
         let rejects: Vec<_> = talks
             .listeners
             .iter()
-            .flat_map(|listener| listener.borrow().rejects.iter().map(|reject| reject.2).collect::<Vec<_>>())
+            .flat_map(|listener| {
+                listener
+                    .borrow()
+                    .rejects
+                    .iter()
+                    .map(|reject| reject.2)
+                    .collect::<Vec<_>>()
+            })
             .collect();
         assert_eq!(rejects, [Some(End::Refused(410))]);
         talks.assert_all_complete();

@@ -100,7 +100,11 @@ fn a_listener_that_does_not_answer_is_given_up() {
         if cut {
             talks.scene.net.hold(host(100), RELAY);
         } else {
-            talks.listeners[0].borrow_mut().channel().expect("it is online").mute = true;
+            talks.listeners[0]
+                .borrow_mut()
+                .channel()
+                .expect("it is online")
+                .mute = true;
         }
         let relay = |talks: &Talks| talks.scene.node(RELAY).count(Counter::ListenersOnline);
         talks.scene.run_for(Duration::from_secs(28));
@@ -132,7 +136,10 @@ fn a_bridge_stays_online_for_hours_on_renewed_tokens() {
         tunnel.scene.run_for(Duration::from_secs(3 * 3600));
         let now = tunnel.scene.node(RELAY).count(Counter::ListenersRegistered);
         assert_eq!(now, registered, "the channels were never lost");
-        assert_eq!(tunnel.scene.node(REMOTE_BRIDGE).count(Counter::ListenersOnline), 2);
+        assert_eq!(
+            tunnel.scene.node(REMOTE_BRIDGE).count(Counter::ListenersOnline),
+            2
+        );
         tunnel.open(1, &Stream::some(1, &mut rng));
         tunnel.run(Duration::from_secs(2 * 3600));
         tunnel.assert_all_complete();
