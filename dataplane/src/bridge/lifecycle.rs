@@ -216,8 +216,10 @@ impl Bridge {
         }
     }
 
-    pub(super) fn set_tcp(&mut self, key: StreamKey, wire: WireId) {
+    pub(super) fn set_tcp(&mut self, wires: &mut Wires, key: StreamKey, wire: WireId) {
         if let Some(stream) = self.stream(key) {
+            // The end of a TCP stream says that it is whole; that of a bridge must not.
+            wires.guard(wire);
             stream.tcp.wire = Some(wire);
             self.roles.insert(wire, Role::Tcp(key));
         }

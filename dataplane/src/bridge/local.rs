@@ -50,7 +50,7 @@ impl Bridge {
         };
         let preamble = Preamble::Reply(ReplyReader::new());
         let key = self.begin_stream(wires, origin, url, relay, preamble, limit);
-        self.set_tcp(key, wire);
+        self.set_tcp(wires, key, wire);
         if let Some(stream) = self.stream(key) {
             stream.tcp.open = true;
         }

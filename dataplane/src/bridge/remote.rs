@@ -152,7 +152,7 @@ impl Bridge {
                 .map(|ip| SocketAddr::new(*ip, 0));
             match wires.connect(address, bind, None) {
                 Ok(wire) => {
-                    self.set_tcp(key, wire);
+                    self.set_tcp(wires, key, wire);
                     let others = self
                         .stream(key)
                         .is_some_and(|stream| !stream.tcp.addresses.is_empty());

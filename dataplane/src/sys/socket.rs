@@ -104,13 +104,14 @@ pub fn set_send_buffer(fd: RawFd, bytes: u32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
 }
 
-/// Makes the next close a reset (`SO_LINGER` of zero seconds).
+/// Makes the next close a reset (`SO_LINGER` of zero seconds), also the one that the kernel does when the process dies; or
+/// an orderly end again.
 ///
 /// # Errors
 /// What `setsockopt` says.
-pub fn set_reset_on_close(fd: RawFd) -> io::Result<()> {
+pub fn set_reset_on_close(fd: RawFd, reset: bool) -> io::Result<()> {
     let linger = libc::linger {
-        l_onoff: 1,
+        l_onoff: i32::from(reset),
         l_linger: 0,
     };
     // JUSTIFICATION: std has no stable linger option.

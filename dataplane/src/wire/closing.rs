@@ -4,6 +4,16 @@ use super::{Armed, End, GOODBYE, LINGER, Life, STALLED, WireId, Wires, kind};
 use crate::ring::Token;
 
 impl Wires {
+    /// From now on the peer sees a reset if this process dies: for protocols in which an end of stream says that all has been
+    /// said.
+    pub fn guard(&mut self, id: WireId) {
+        if let Some(wire) = self.get(id) {
+            wire.guarded = true;
+            let fd = wire.fd;
+            self.ring.reset_on_close(fd, true);
+        }
+    }
+
     /// Ends our direction after what is queued; the other direction stays.
     pub fn half_close(&mut self, id: WireId) {
         if let Some(wire) = self.get(id)
@@ -120,10 +130,12 @@ impl Wires {
             self.cancel_timer(key);
         }
         if reset {
-            self.ring.reset(wire.fd);
-        } else {
-            self.ring.close(wire.fd);
+            return self.ring.reset(wire.fd);
         }
+        if wire.guarded {
+            self.ring.reset_on_close(wire.fd, false);
+        }
+        self.ring.close(wire.fd);
     }
 }
 

@@ -119,6 +119,8 @@ struct Wire {
     connecting: Option<OpKey>,
     /// Runs out when the connection has not ended in time.
     linger: Option<TimerKey>,
+    /// Until it is closed in order, the kernel resets it if the process dies.
+    guarded: bool,
     rx: Rx,
     tx: Tx,
 }

@@ -176,6 +176,7 @@ impl Wire {
             life: Life::Open,
             connecting: None,
             linger: None,
+            guarded: false,
             rx: Rx {
                 armed: Armed::Nothing,
                 wanted: true,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use viaduct::ring::sim::SimConfig;
-use viaduct_proto::ws::OpCode;
+use viaduct_proto::ws::{CloseCode, OpCode};
 
 use crate::harness::for_each_seed;
 use crate::scene::flow::{Message, MessageFlow};
@@ -146,19 +146,26 @@ impl Talks {
 /// A stream with some messages in both directions.
 pub(crate) fn some_talk(rng: &mut fastrand::Rng) -> TalkPart {
     let answers = rng.u8(..3);
-    TalkPart {
+    let sender = TalkHabit {
+        answers: answers == 1,
+        is_eager: answers != 1 && rng.u8(..4) == 0,
+        ..TalkHabit::default()
+    };
+    let listener = TalkHabit {
+        answers: answers == 2,
+        ..TalkHabit::default()
+    };
+    let part = TalkPart {
         up: MessageFlow::new(some_messages(rng)),
         down: MessageFlow::new(some_messages(rng)),
-        sender: TalkHabit {
-            answers: answers == 1,
-            ..TalkHabit::default()
-        },
-        listener: TalkHabit {
-            answers: answers == 2,
-            ..TalkHabit::default()
-        },
+        sender,
+        listener,
         greeting: Greeting::Accept(Duration::from_millis(rng.u64(..50))),
+    };
+    for flow in [&part.up, &part.down] {
+        flow.borrow_mut().farewell = rng.choice(FAREWELLS).expect("there are some");
     }
+    part
 }
 
 pub(crate) fn some_messages(rng: &mut fastrand::Rng) -> Vec<Message> {
@@ -252,4 +259,10 @@ fn streams_survive_the_loss_of_their_control_channel() {
 
 /// Longer than everything that relay or peer waits for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
+const FAREWELLS: [(CloseCode, &str); 4] = [
+    (CloseCode::NORMAL, "done"),
+    (CloseCode::NORMAL, ""),
+    (CloseCode::GOING_AWAY, "to lunch"),
+    (CloseCode(4999), "für heute"),
+];
 pub(crate) const PATHS: [&str; 3] = ["one", "two/deep", "three"];

@@ -178,3 +178,26 @@ fn stalled_readers_do_not_hold_the_last_buffers() {
         tunnel.scene.finish();
     });
 }
+
+#[test]
+fn running_out_of_descriptors_costs_some_streams_and_nothing_else() {
+    for_each_seed(40, |seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let config = SimConfig {
+            fd_limit: rng.usize(14..24),
+            ..fair_weather(seed)
+        };
+        let mut tunnel = Tunnel::new(config, [1, rng.usize(1..3), 1], &Sizes::default());
+        for number in 0..12 {
+            tunnel.open(number, &Stream::some(number, &mut rng));
+        }
+        tunnel.run(LIMIT);
+        tunnel.scene.run_for(Duration::from_secs(60));
+        assert!(tunnel.await_online(), "the tunnel comes back");
+        tunnel.clients.clear();
+        tunnel.open(20, &Stream::some(20, &mut rng));
+        tunnel.run(LIMIT);
+        tunnel.assert_all_complete();
+        tunnel.scene.finish();
+    });
+}

@@ -257,12 +257,17 @@ impl SimRing {
 
     /// See [`Ring::reset`](super::Ring::reset). What is on the way may be lost.
     pub fn reset(&mut self, fd: Fd) {
+        self.reset_on_close(fd, true);
+        self.close(fd);
+    }
+
+    /// See [`Ring::reset_on_close`](super::Ring::reset_on_close).
+    pub fn reset_on_close(&mut self, fd: Fd, reset: bool) {
         if let Some(id) = self.id_of(fd)
             && let Some(socket) = self.net.world().sockets.get_mut(&id)
         {
-            socket.linger_zero = true;
+            socket.linger_zero = reset;
         }
-        self.close(fd);
     }
 
     /// See [`Ring::detach`](super::Ring::detach).
