@@ -125,3 +125,29 @@ fn a_send_shows_one_range_as_it_is_and_many_up_to_the_limit() {
     gather.advance(3);
     assert!(matches!(gather.expose(), Exposed::Many { rest: false, .. }));
 }
+
+#[test]
+fn many_small_chunks_share_blocks_and_keep_their_order() {
+    let mut gather = Gather::new();
+    let mut expected = Vec::new();
+    for n in 0..5_000_u32 {
+        let bytes = n.to_be_bytes();
+        let bytes = &bytes[..1 + n as usize % 4];
+        expected.extend_from_slice(bytes);
+        gather.push_merging(Chunk::from_slice(bytes));
+        if n == 2_500 {
+            gather.push_merging(Chunk::from_slice(&[7; 1_000]));
+            expected.extend_from_slice(&[7; 1_000]);
+        }
+    }
+    assert!(
+        gather.len() == expected.len() && gather.chunks().len() < 20,
+        "{gather:?}"
+    );
+    gather.advance(6_000);
+    let left: Vec<u8> = gather
+        .chunks()
+        .flat_map(|chunk| chunk.as_slice().to_vec())
+        .collect();
+    assert_eq!(left, expected[6_000..]);
+}

@@ -43,8 +43,18 @@ impl Wires {
         if wire.tx.end == End::Not {
             wire.tx.end = End::Wanted;
         }
+        // What waits for the end of a handshake that no role waits for any more will never be sent.
+        let unsent = if wire.tls.as_ref().is_some_and(|tls| !tls.may_send()) {
+            wire.tx.pending.take()
+        } else {
+            None
+        };
         if let Armed::Poll(key) = wire.rx.armed {
             self.ring.cancel(key);
+        }
+        if let Some(unsent) = unsent {
+            self.queued_all -= unsent.len();
+            self.spare_gather(unsent);
         }
         match (done, ended) {
             (true, true) => self.end(id, false),
@@ -133,7 +143,7 @@ impl Armed {
     const fn key(self) -> Option<crate::ring::OpKey> {
         match self {
             Self::Receive(key) | Self::Poll(key) => Some(key),
-            Self::Nothing | Self::Starved => None,
+            Self::Nothing | Self::Starved | Self::Deferred => None,
         }
     }
 }

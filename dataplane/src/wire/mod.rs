@@ -44,10 +44,6 @@ pub use tls::TlsError;
 
 /// Silence after which a connection waits by poll and not by receive.
 pub const IDLE_AFTER: Duration = Duration::from_secs(10);
-/// Most bytes queued on one connection before its source is paused, while memory is plentiful.
-pub const HIGH_WATER: usize = 256 * 1024;
-/// Least bytes at which a source is paused, however short memory is.
-pub const HIGH_WATER_MIN: usize = 16 * 1024;
 /// How long a finished connection may take to send its queue and to say goodbye, unless its reader is slow.
 pub const LINGER: Duration = Duration::from_secs(10);
 /// How long the reader of a finished connection may take nothing of what is queued for it. It is long because a reader may
@@ -162,6 +158,8 @@ enum Armed {
     Poll(OpKey),
     /// The pool was empty; the wire is in the list of the starved.
     Starved,
+    /// What was received waits for a later turn.
+    Deferred,
 }
 
 #[derive(Debug)]
@@ -175,6 +173,8 @@ struct Tx {
     /// Ciphertext that must go before `pending`: handshake and alerts.
     protocol: Vec<u8>,
     end: End,
+    /// Sending has failed; what the peer sent before is still read, then the connection is reported broken.
+    broken: Option<io::Error>,
     /// In the list of wires to flush at the end of the turn.
     dirty: bool,
 }

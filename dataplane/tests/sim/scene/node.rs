@@ -99,10 +99,10 @@ impl Node {
                 advertise: None,
                 stats: stats[shard].clone(),
             };
-            let mut relay = Relay::new(setup, Entropy::seeded(rng.u64(..)));
+            let relay = Relay::new(setup, Entropy::seeded(rng.u64(..)));
             let addr = SocketAddr::new(host, RELAY_PORT);
             let (socket, _) = wires.ring().listen(addr, shards > 1).expect("the port is free");
-            relay.listen(&mut wires, socket);
+            wires.accept(socket);
             Shard::new(wires, Job::Relay(Box::new(relay)), inbox)
         };
         let shards = parts.into_iter().enumerate().map(make).collect();
