@@ -137,7 +137,7 @@ impl Op {
 pub struct Interest(u8);
 
 impl Interest {
-    /// Only what always ends a poll: an error, or the end of both directions.
+    /// Only what always ends a poll: an error, or the end of both directions. (io_uring always reports [`Self::HANGUP`] too.)
     pub const ERROR: Self = Self(0);
     /// Data or end of stream to read.
     pub const READ: Self = Self(1);

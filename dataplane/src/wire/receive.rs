@@ -289,7 +289,8 @@ impl Wires {
     }
 
     /// Connections that have been silent go over to waiting by poll; of those whose peer has ended its direction at least a
-    /// reset is noticed. Those that are paused are let be: what the kernel holds of them comes before any error.
+    /// reset is noticed, at the latest at the next look. Those that are paused are let be: what the kernel holds of them
+    /// comes before any error.
     pub(super) fn sweep_idle(&mut self) {
         if self.now < self.next_sweep {
             return;

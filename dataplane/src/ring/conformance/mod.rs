@@ -50,6 +50,8 @@ suite! {
     transfer::the_end_of_the_stream_is_zero_bytes,
     transfer::half_a_connection_can_be_closed,
     transfer::a_reset_reaches_the_peer,
+    transfer::a_close_is_a_reset_where_asked_for,
+    transfer::a_reset_after_the_end_of_the_stream_is_seen_by_poll,
     transfer::chains_of_any_length_arrive_in_order,
     transfer::a_short_send_is_resumed_by_its_owner,
     transfer::a_poll_reports_data_and_hang_up_and_takes_neither,

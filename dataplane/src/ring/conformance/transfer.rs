@@ -89,6 +89,34 @@ pub(super) fn half_a_connection_can_be_closed(rig: &mut Rig) {
     rig.ring.close(client);
 }
 
+pub(super) fn a_reset_after_the_end_of_the_stream_is_seen_by_poll(rig: &mut Rig) {
+    let (client, server) = rig.pair();
+    rig.ring.shutdown_write(client).unwrap();
+    assert!(rig.recv(server).unwrap().is_none());
+    rig.ring.reset(client);
+    rig.quiet(Duration::from_millis(2));
+    match rig.run(Op::Poll {
+        fd: server,
+        flags: Interest::ERROR,
+    }) {
+        Outcome::Polled(Ok(found)) => assert!(found.error, "{found:?}"),
+        other => panic!("{other:?}"),
+    }
+    rig.ring.close(server);
+}
+
+pub(super) fn a_close_is_a_reset_where_asked_for(rig: &mut Rig) {
+    for reset in [true, false] {
+        let (client, server) = rig.pair();
+        rig.ring.reset_on_close(client, true);
+        rig.ring.reset_on_close(client, reset);
+        rig.ring.close(client);
+        let expected = if reset { Err(libc::ECONNRESET) } else { Ok(()) };
+        assert_eq!(rig.recv(server).map(|lease| assert!(lease.is_none())), expected);
+        rig.ring.close(server);
+    }
+}
+
 pub(super) fn a_reset_reaches_the_peer(rig: &mut Rig) {
     let (client, server) = rig.pair();
     let (_, token) = rig.submit(Op::Recv {
