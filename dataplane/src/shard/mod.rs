@@ -78,7 +78,7 @@ impl Shard {
     /// # Errors
     /// The ring is broken.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        self.wires.wait(&mut self.completions, &mut self.timers)?;
+        self.wires.wait(&mut self.completions)?;
         let orders = &mut self.orders;
         self.mailbox.drain(ORDERS_PER_TURN, |order| orders.push(order));
         for order in self.orders.drain(..) {
@@ -100,6 +100,7 @@ impl Shard {
             }
             self.job.on_events(&mut self.wires);
         }
+        self.wires.expire(&mut self.timers);
         for token in self.timers.drain(..) {
             if let Some(token) = self.wires.on_timer(token) {
                 self.job.on_timer(&mut self.wires, token);

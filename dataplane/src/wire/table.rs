@@ -133,11 +133,11 @@ impl Wires {
 
     // --- the turn -------------------------------------------------------------------------------------------------
 
-    /// Flushes what the last turn produced, then waits for completions, a wake-up or a timer.
+    /// Flushes what the last turn produced, then waits for completions, a wake-up or the time of a timer.
     ///
     /// # Errors
     /// The ring is broken; the shard cannot go on.
-    pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
+    pub fn wait(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.turns += 1;
         self.feed_starved();
         self.take_deferred();
@@ -150,9 +150,13 @@ impl Wires {
         };
         self.ring.wait(Some(deadline), completions)?;
         self.now = self.ring.now();
-        self.timers.expire(self.now, timers);
         self.sweep_idle();
         Ok(())
+    }
+
+    /// Takes the timers that are due. It comes after the turn's completions, so that what they cancelled does not fire.
+    pub fn expire(&mut self, timers: &mut Vec<Token>) {
+        self.timers.expire(self.now, timers);
     }
 
     /// When [`Wires::wait`] returns at the latest.
@@ -228,7 +232,7 @@ impl Wires {
         }
     }
 
-    /// Sets a timer that comes back from [`Wires::wait`] with `token`.
+    /// Sets a timer that comes back from [`Wires::expire`] with `token`.
     pub fn set_timer(&mut self, at: Now, token: Token) -> TimerKey {
         self.timers.set(at, token)
     }
