@@ -149,6 +149,10 @@ impl Scene {
             actor.borrow_mut().hang_up();
         }
         self.run_for(SETTLED);
+        // Control channels go on, and one may just be saying something.
+        self.run_until(Duration::from_secs(1), |scene| {
+            scene.nodes.iter().all(Node::is_quiet)
+        });
         for node in self.nodes.iter().filter(|node| node.is_bridge()) {
             node.assert_no_streams(&self.net);
         }
