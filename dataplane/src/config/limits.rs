@@ -189,7 +189,7 @@ pub const WAITING_MAX: usize = 32 * MIB;
 /// Bytes that a sender may send ahead of its 101 before it is no longer read.
 pub const EARLY_MAX: usize = 4 * 1024;
 /// A control channel with more than this queued gets no new senders: its listener does not read.
-pub const CONTROL_QUEUE_MAX: usize = 256 * 1024;
+pub const CONTROL_QUEUE_MAX: usize = 4 * MIB;
 /// Orders that wait for a shard, and questions that wait for the control thread.
 pub const MAILBOX_MAX: usize = 4096;
 
@@ -208,7 +208,10 @@ mod tests {
             queue_bytes: MIB,
         };
         let sum = limits.memory_sum(2);
-        assert_eq!(sum.bytes(), 2 * (32 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB + 64 * MIB));
+        assert_eq!(
+            sum.bytes(),
+            2 * (32 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB + 64 * MIB)
+        );
         assert_eq!(
             sum.to_string(),
             "memory limit: 2 shards x (1024 connections 32 MiB + 1024 small buffers 20 MiB + 4 large buffers 2 MiB \

@@ -140,7 +140,6 @@ impl Wires {
     pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
         self.turns += 1;
         self.feed_starved();
-        self.take_deferred();
         self.flush();
         // Flushing can fail connections; their roles are to hear of it before the shard sleeps.
         let deadline = if self.events.is_empty() && self.deferred.is_empty() {
@@ -152,6 +151,8 @@ impl Wires {
         self.now = self.ring.now();
         self.timers.expire(self.now, timers);
         self.sweep_idle();
+        // Here and not before the flush: roles see what comes of it before anything is received again.
+        self.take_deferred();
         Ok(())
     }
 
