@@ -9,7 +9,7 @@ use viaduct_proto::hybrid::{
 use viaduct_proto::limits;
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{
-    Assembler, CloseFrame, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message,
+    CloseFrame, MessageReader, OpCode, Said, Side, encode_close, encode_empty_close, encode_message,
     encode_ping, encode_pong, upgrade,
 };
 
@@ -64,8 +64,7 @@ enum Phase {
 
 #[derive(Debug)]
 struct Online {
-    reader: Reader,
-    assembler: Assembler,
+    reader: MessageReader,
     since: Now,
     heard: Now,
 }
@@ -227,8 +226,7 @@ impl Bridge {
             return;
         };
         channel.phase = Phase::Online(Box::new(Online {
-            reader: Reader::new(Side::Client),
-            assembler: Assembler::new(MESSAGE_MAX),
+            reader: MessageReader::new(Side::Client, MESSAGE_MAX),
             since: wires.now(),
             heard: wires.now(),
         }));
@@ -268,11 +266,10 @@ impl Bridge {
             };
             online.heard = wires.now();
             match online.reader.next(bytes) {
-                Ok(step) => {
-                    let (now, later) = bytes.split_at_mut(step.consumed);
-                    bytes = later;
-                    if let Some(item) = step.item {
-                        self.on_channel_item(wires, index, item, now);
+                Ok((used, said)) => {
+                    bytes = bytes.get_mut(used..).unwrap_or_default();
+                    if let Some(said) = said {
+                        self.on_relay_said(wires, index, said);
                     }
                 }
                 Err(violation) => return self.channel_failed(wires, index, &violation.to_string()),
@@ -280,35 +277,21 @@ impl Bridge {
         }
     }
 
-    fn on_channel_item(&mut self, wires: &mut Wires, index: usize, item: Item, bytes: &[u8]) {
+    fn on_relay_said(&mut self, wires: &mut Wires, index: usize, said: Said) {
         let mask = self.entropy.mask();
-        let Some(channel) = self.channels.get_mut(index) else {
+        let Some(wire) = self.channels.get(index).and_then(|channel| channel.wire) else {
             return;
         };
-        let (Phase::Online(online), Some(wire)) = (&mut channel.phase, channel.wire) else {
-            return;
-        };
-        let message = match item {
-            Item::Ping(payload) => {
-                return wires.send_if_read(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask))));
+        match said {
+            Said::Ping(payload) => {
+                wires.send_if_read(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask))));
             }
-            Item::Pong(_) => return,
-            Item::Close(frame) => return self.on_channel_close(wires, index, frame.as_ref(), mask),
-            Item::Data { header, .. } => online
-                .assembler
-                .on_data(&header)
-                .map(|()| online.assembler.take_if_complete()),
-            Item::Payload { range, last } => online
-                .assembler
-                .on_payload(bytes.get(range).unwrap_or_default(), last),
-        };
-        match message {
-            Ok(Some(message)) if !message.binary => {
+            Said::Close(frame) => self.on_channel_close(wires, index, frame.as_ref(), mask),
+            Said::Message(message) if !message.binary => {
                 let text = String::from_utf8(message.bytes).unwrap_or_default();
                 self.on_relay_message(wires, index, &text);
             }
-            Ok(_) => {}
-            Err(violation) => self.channel_failed(wires, index, &violation.to_string()),
+            Said::Message(_) | Said::Pong => {}
         }
     }
 

@@ -94,7 +94,7 @@ impl Bridge {
         }
         stream.deadline = None;
         let what = match (&stream.link.phase, &stream.preamble) {
-            (LinkPhase::Connecting | LinkPhase::Upgrading { .. }, _) if !stream.link.addresses.is_empty() => {
+            (LinkPhase::Connecting, _) if !stream.link.addresses.is_empty() => {
                 return self.try_next_address(wires, key);
             }
             (LinkPhase::Open, Preamble::Done) if stream.tcp.open => return self.look_after_link(wires, key),

@@ -10,6 +10,7 @@ use viaduct_proto::ws::upgrade::{self, ClientRefusal};
 use super::Bridge;
 use super::control::ATTEMPT_LIMIT;
 use super::lifecycle::Failure;
+use super::remote::RENDEZVOUS_LIMIT;
 use super::resolve::Waiter;
 use super::stream::{LinkPhase, Origin, StreamKey};
 use crate::buf::Chunk;
@@ -67,16 +68,28 @@ impl Bridge {
 
     /// One address that does not answer must not use up the time of the others.
     fn limit_attempt(&mut self, wires: &mut Wires, key: StreamKey) {
-        let Some(stream) = self.stream(key) else { return };
-        if !stream.link.addresses.is_empty() {
+        if self
+            .stream(key)
+            .is_some_and(|stream| !stream.link.addresses.is_empty())
+        {
             self.set_deadline(wires, key, ATTEMPT_LIMIT);
-        } else if stream.link.tried > 0 {
-            let limit = self.setup.config.connect_timeout;
-            self.set_deadline(wires, key, limit);
+        } else {
+            self.set_opening_deadline(wires, key);
         }
-        if let Some(stream) = self.stream(key) {
-            stream.link.tried += 1;
-        }
+    }
+
+    /// The answer to the upgrade may take as long as the relay waits for the other side.
+    fn set_opening_deadline(&mut self, wires: &mut Wires, key: StreamKey) {
+        let remote = matches!(
+            self.stream(key).map(|stream| &stream.origin),
+            Some(Origin::Remote { .. })
+        );
+        let limit = if remote {
+            RENDEZVOUS_LIMIT
+        } else {
+            self.setup.config.connect_timeout
+        };
+        self.set_deadline(wires, key, limit);
     }
 
     /// Gives up the address that is being tried.
@@ -106,7 +119,10 @@ impl Bridge {
 
     pub(super) fn on_link_event(&mut self, wires: &mut Wires, key: StreamKey, event: WireEvent) {
         match event {
-            WireEvent::Connected => self.send_upgrade(wires, key),
+            WireEvent::Connected => {
+                self.set_opening_deadline(wires, key);
+                self.send_upgrade(wires, key);
+            }
             WireEvent::ConnectFailed(error) => self.on_link_connect_failed(wires, key, &error),
             WireEvent::Data(lease) => {
                 let Some(stream) = self.stream(key) else { return };

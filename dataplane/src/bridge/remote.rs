@@ -17,7 +17,7 @@ use crate::observe::Counter;
 use crate::wire::Wires;
 
 /// Limit for opening a rendezvous: the relay gives up after 30 s.
-const RENDEZVOUS_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const RENDEZVOUS_LIMIT: Duration = Duration::from_secs(20);
 /// Limit for connecting to a target.
 const TARGET_LIMIT: Duration = Duration::from_secs(30);
 

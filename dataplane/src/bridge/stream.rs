@@ -59,9 +59,8 @@ pub(super) struct LinkEnd {
     /// Where it leads.
     pub(super) url: RelayUrl,
     pub(super) relay: usize,
-    /// Addresses not tried yet, and how many were.
+    /// Addresses not tried yet.
     pub(super) addresses: Vec<SocketAddr>,
-    pub(super) tried: usize,
     pub(super) reader: Reader,
     pub(super) close: CloseState,
     /// Frames that wait for the upgrade.
@@ -125,7 +124,6 @@ impl Stream {
                 url,
                 relay,
                 addresses: Vec::new(),
-                tried: 0,
                 reader: Reader::new(viaduct_proto::ws::Side::Client),
                 close: CloseState::Open,
                 early: Vec::new(),

@@ -189,7 +189,7 @@ pub const WAITING_MAX: usize = 32 * MIB;
 /// Bytes that a sender may send ahead of its 101 before it is no longer read.
 pub const EARLY_MAX: usize = 4 * 1024;
 /// A control channel with more than this queued gets no new senders: its listener does not read.
-pub const CONTROL_QUEUE_MAX: usize = 256 * 1024;
+pub const CONTROL_QUEUE_MAX: usize = 4 * MIB;
 /// Orders that wait for a shard, and questions that wait for the control thread.
 pub const MAILBOX_MAX: usize = 4096;
 

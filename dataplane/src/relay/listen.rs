@@ -9,7 +9,7 @@ use viaduct_proto::limits;
 use viaduct_proto::sas::Rights;
 use viaduct_proto::ws::upgrade::{self, ServerOffer};
 use viaduct_proto::ws::{
-    Assembler, Item, OpCode, Reader, Side, encode_close, encode_empty_close, encode_message, encode_ping,
+    MessageReader, OpCode, Said, Side, encode_close, encode_empty_close, encode_message, encode_ping,
     encode_pong,
 };
 
@@ -51,8 +51,7 @@ pub(super) struct Listener {
     pub(super) entity: String,
     /// Authority by which the listener came: `Host` of its handshake.
     pub(super) host: String,
-    reader: Reader,
-    assembler: Assembler,
+    reader: MessageReader,
     machine: Machine,
     timer: TimerKey,
 }
@@ -83,15 +82,15 @@ impl Relay {
         let limits = &self.setup.limits;
         let timers = ListenerTimers {
             ping_every: limits.ping_every,
-            pong_grace: limits.ping_every,
+            // Two missed answers.
+            pong_grace: limits.ping_every * 2,
             token_grace: limits.token_grace,
         };
         let timer = wires.set_timer(wires.now(), Wires::timer_token(id, timer::LISTENER));
         let listener = Listener {
             entity: key,
             host: head.headers.get("Host").unwrap_or_default().to_owned(),
-            reader: Reader::new(Side::Server),
-            assembler: Assembler::new(limits::CONTROL_MESSAGE_MAX),
+            reader: MessageReader::new(Side::Server, limits::CONTROL_MESSAGE_MAX),
             machine: Machine::new(wires.now(), timers, grant.expires),
             timer,
         };
@@ -126,57 +125,40 @@ impl Relay {
                 return;
             };
             listener.machine.on_bytes(wires.now());
-            let step = match listener.reader.next(bytes) {
-                Ok(step) => step,
+            match listener.reader.next(bytes) {
+                Ok((used, said)) => {
+                    bytes = bytes.get_mut(used..).unwrap_or_default();
+                    if let Some(said) = said {
+                        self.on_listener_said(wires, id, said);
+                    }
+                }
                 Err(violation) => {
                     let close = encode_close(violation.close_code(), violation.text(), None);
                     return self.close_listener(wires, id, &close, violation.text());
                 }
-            };
-            let (now, later) = bytes.split_at_mut(step.consumed);
-            bytes = later;
-            if let Some(item) = step.item {
-                self.on_listener_item(wires, id, item, now);
             }
         }
     }
 
-    fn on_listener_item(&mut self, wires: &mut Wires, id: WireId, item: Item, bytes: &[u8]) {
-        let Some(Role::Listener(listener)) = self.roles.get_mut(id) else {
-            return;
-        };
-        let message = match item {
-            Item::Ping(payload) => {
-                return wires.send_if_read(id, Chunk::from_slice(&encode_pong(&payload, None)));
-            }
-            Item::Pong(_) => return listener.machine.on_pong(wires.now()),
-            Item::Close(frame) => {
+    fn on_listener_said(&mut self, wires: &mut Wires, id: WireId, said: Said) {
+        match said {
+            Said::Ping(payload) => wires.send_if_read(id, Chunk::from_slice(&encode_pong(&payload, None))),
+            // Any byte is a sign of life.
+            Said::Pong => {}
+            Said::Close(frame) => {
                 // Answered at once with the same code: .NET waits for the answer.
                 let answer = match frame {
                     Some(frame) => encode_close(frame.code, "", None),
                     None => encode_empty_close(None),
                 };
-                return self.close_listener(wires, id, &answer, "closed by the listener");
+                self.close_listener(wires, id, &answer, "closed by the listener");
             }
-            Item::Data { header, .. } => listener
-                .assembler
-                .on_data(&header)
-                .map(|()| listener.assembler.take_if_complete()),
-            Item::Payload { range, last } => listener
-                .assembler
-                .on_payload(bytes.get(range).unwrap_or_default(), last),
-        };
-        match message {
-            Ok(Some(message)) if !message.binary => {
+            Said::Message(message) if !message.binary => {
                 let text = String::from_utf8(message.bytes).unwrap_or_default();
                 self.on_listener_message(wires, id, &text);
             }
             // Anything else that a listener says is ignored: some official samples greet (reference section 2.2).
-            Ok(_) => {}
-            Err(violation) => {
-                let close = encode_close(violation.close_code(), violation.text(), None);
-                self.close_listener(wires, id, &close, violation.text());
-            }
+            Said::Message(_) => {}
         }
     }
 

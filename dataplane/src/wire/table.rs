@@ -140,7 +140,6 @@ impl Wires {
     pub fn wait(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.turns += 1;
         self.feed_starved();
-        self.take_deferred();
         self.flush();
         // Flushing can fail connections; their roles are to hear of it before the shard sleeps.
         let deadline = if self.events.is_empty() && self.deferred.is_empty() {
@@ -151,6 +150,8 @@ impl Wires {
         self.ring.wait(Some(deadline), completions)?;
         self.now = self.ring.now();
         self.sweep_idle();
+        // Here and not before the flush: roles see what comes of it before anything is received again.
+        self.take_deferred();
         Ok(())
     }
 
