@@ -86,19 +86,6 @@ fn the_slab_outlives_the_pool_handle() {
 }
 
 #[test]
-fn a_lent_buffer_comes_back_as_lease_or_as_free() {
-    let pool = pool(1);
-    let id = pool.lend().unwrap();
-    assert!(pool.lend().is_none());
-    pool.give_back(id);
-    let id = pool.lend().unwrap();
-    let lease = pool.lease_lent(id, 5);
-    assert_eq!((lease.filled(), pool.free()), (5, 0));
-    drop(lease);
-    assert_eq!(pool.free(), 1);
-}
-
-#[test]
 fn a_gather_advances_across_chunks() {
     let mut gather = Gather::new();
     for text in ["ab", "", "cde", "f"] {
@@ -125,3 +112,26 @@ fn a_send_shows_one_range_as_it_is_and_many_up_to_the_limit() {
     gather.advance(3);
     assert!(matches!(gather.expose(), Exposed::Many { rest: false, .. }));
 }
+
+/// Which of two traits a type has, decided by the compiler: with `Send` or `Sync` the call is ambiguous.
+macro_rules! stays_on_its_thread {
+    ($($type:ty),*) => {$(const _: () = {
+        trait Ambiguous<Marker> {
+            fn check() {}
+        }
+        struct IsSend;
+        struct IsSync;
+        impl<T: ?Sized> Ambiguous<()> for T {}
+        impl<T: ?Sized + Send> Ambiguous<IsSend> for T {}
+        impl<T: ?Sized + Sync> Ambiguous<IsSync> for T {}
+        let _ = <$type as Ambiguous<_>>::check;
+    };)*};
+}
+stays_on_its_thread!(
+    Pool,
+    Lease,
+    Chunk,
+    Gather,
+    crate::ring::Ring,
+    crate::ring::Completion
+);
