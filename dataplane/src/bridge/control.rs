@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use viaduct_proto::http1::HeadBuffer;
-use viaduct_proto::hybrid::{RelayUrl, ToListener, guid, listen_target, parse_to_listener, renew_token_json};
+use viaduct_proto::hybrid::{
+    RelayUrl, ToListener, Token, guid, listen_target, parse_to_listener, renew_token_json,
+};
 use viaduct_proto::limits;
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{
@@ -26,6 +28,11 @@ const PAUSES_S: [u64; 6] = [0, 1, 2, 5, 10, 30];
 /// Own control messages of a relay may be longer than those that official clients take.
 const MESSAGE_MAX: usize = 4 * limits::CONTROL_MESSAGE_MAX;
 
+/// Time online after which a loss counts as a new one.
+const SETTLED: Duration = Duration::from_secs(30);
+/// Limit for one address while there are others to try.
+pub(super) const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+
 /// A listener and its connection to the relay.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -33,6 +40,8 @@ pub(super) struct Channel {
     relay: usize,
     phase: Phase,
     wire: Option<WireId>,
+    /// What the relay has been told last.
+    token: Option<Token>,
     addresses: Vec<std::net::SocketAddr>,
     /// Attempts since it was last online.
     attempts: usize,
@@ -57,6 +66,7 @@ enum Phase {
 struct Online {
     reader: Reader,
     assembler: Assembler,
+    since: Now,
     heard: Now,
 }
 
@@ -67,6 +77,7 @@ impl Channel {
             relay,
             phase: Phase::Waiting,
             wire: None,
+            token: None,
             addresses: Vec::new(),
             attempts: 0,
             timer: None,
@@ -86,7 +97,10 @@ impl Bridge {
         }
         match self.relays.get(relay).and_then(|state| state.token.clone()) {
             Some(Err(why)) => return self.channel_failed(wires, index, &format!("no token: {why}")),
-            None if self.needs_token(relay) => return self.wait(relay, Waiter::Channel(index)),
+            None if self.needs_token(relay) => {
+                self.set_channel_timer(wires, index, ATTEMPT_LIMIT);
+                return self.wait(relay, Waiter::Channel(index));
+            }
             Some(Ok(_)) | None => {}
         }
         let Some(port) = self.setup.config.relays.get(relay).map(|relay| relay.port) else {
@@ -100,7 +114,8 @@ impl Bridge {
                 self.connect_channel(wires, index, "the relay has no address");
             }
             Some(Err(why)) => self.channel_failed(wires, index, &why),
-            None => {}
+            // The answer comes by order; the timer is for one that gets lost.
+            None => self.set_channel_timer(wires, index, ATTEMPT_LIMIT * 2),
         }
     }
 
@@ -122,7 +137,16 @@ impl Bridge {
                 if let Some(channel) = self.channels.get_mut(index) {
                     channel.wire = Some(wire);
                 }
-                self.set_channel_timer(wires, index, self.setup.config.connect_timeout);
+                let limit = self.setup.config.connect_timeout;
+                let others = self
+                    .channels
+                    .get(index)
+                    .is_some_and(|channel| !channel.addresses.is_empty());
+                self.set_channel_timer(
+                    wires,
+                    index,
+                    if others { limit.min(ATTEMPT_LIMIT) } else { limit },
+                );
             }
             Err(error) => self.connect_channel(wires, index, &format!("{address}: {error}")),
         }
@@ -163,6 +187,9 @@ impl Bridge {
             .map(|r| listen_target(&r.path, &id))
             .unwrap_or_default();
         let token = self.token_for(relay);
+        if let Some(channel) = self.channels.get_mut(index) {
+            channel.token.clone_from(&token);
+        }
         let mut headers = vec![("Relay-User-Agent", concat!("viaduct/", env!("CARGO_PKG_VERSION")))];
         if let Some(token) = &token {
             headers.push(("ServiceBusAuthorization", token.as_str()));
@@ -202,10 +229,9 @@ impl Bridge {
         channel.phase = Phase::Online(Box::new(Online {
             reader: Reader::new(Side::Client),
             assembler: Assembler::new(MESSAGE_MAX),
+            since: wires.now(),
             heard: wires.now(),
         }));
-        channel.attempts = 0;
-        channel.told = None;
         let (relay, remote) = (channel.relay, channel.remote);
         let ports: Vec<&str> = self
             .setup
@@ -225,9 +251,11 @@ impl Bridge {
             ports.join(", ")
         );
         tracing::info!(event = "RemoteForwardBridgeOnline", "{text}");
-        self.setup.asks.tell(Ask::ForwardStarted { text });
+        self.setup.asks.tell(Ask::ForwardStarted { remote, text });
         self.counters.count(Counter::ListenersOnline);
         self.set_channel_timer(wires, index, self.setup.config.keep_alive);
+        // The token may have been renewed while the handshake was under way.
+        self.renew_channels(wires, relay);
     }
 
     fn on_online_bytes(&mut self, wires: &mut Wires, index: usize, mut bytes: &mut [u8]) {
@@ -262,7 +290,7 @@ impl Bridge {
         };
         let message = match item {
             Item::Ping(payload) => {
-                return wires.send(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask))));
+                return wires.send_if_read(wire, Chunk::from_slice(&encode_pong(&payload, Some(mask))));
             }
             Item::Pong(_) => return,
             Item::Close(frame) => return self.on_channel_close(wires, index, frame.as_ref(), mask),
@@ -339,7 +367,7 @@ impl Bridge {
                 format!(
                     "the relay closed the control channel: {} {}",
                     frame.code.0,
-                    frame.reason.as_str()
+                    frame.reason.as_str().escape_debug()
                 )
             },
         );
@@ -352,10 +380,16 @@ impl Bridge {
         let Some(channel) = self.channels.get_mut(index) else {
             return;
         };
-        let (relay, attempts) = (channel.relay, channel.attempts);
-        if matches!(channel.phase, Phase::Online(_)) {
+        let (relay, remote) = (channel.relay, channel.remote);
+        if let Phase::Online(online) = &channel.phase {
             self.counters.lower(Counter::ListenersOnline);
+            // A relay that takes the listener and drops it at once must not be asked again at once, for ever.
+            if wires.now().since(online.since) >= SETTLED {
+                channel.attempts = 0;
+                channel.told = None;
+            }
         }
+        let attempts = channel.attempts;
         channel.phase = Phase::Waiting;
         channel.attempts += 1;
         let told = channel.told.as_deref() == Some(why);
@@ -371,6 +405,7 @@ impl Bridge {
                 "listener offline: {why}; next try in {spread:.1?}"
             );
             self.setup.asks.tell(Ask::ForwardFailed {
+                remote,
                 text: format!("{}: {why}", self.relay_name(relay)),
             });
         }
@@ -411,6 +446,10 @@ impl Bridge {
         channel.timer = None;
         match (&channel.phase, channel.wire) {
             (Phase::Waiting, _) => self.open_channel(wires, index),
+            (Phase::Connecting | Phase::Upgrading { .. }, _) if !channel.addresses.is_empty() => {
+                self.drop_channel_wire(wires, index);
+                self.connect_channel(wires, index, "no answer in time");
+            }
             (Phase::Online(online), Some(wire)) => {
                 let silent = wires.now().since(online.heard);
                 if silent >= keep_alive * 2 {
@@ -425,14 +464,17 @@ impl Bridge {
         }
     }
 
-    /// Gives a fresh token to the control channels that stand.
+    /// Gives the current token to the control channels that stand and have another.
     pub(super) fn renew_channels(&mut self, wires: &mut Wires, relay: usize) {
         let Some(token) = self.token_for(relay) else {
             return;
         };
         let mask = self.entropy.mask();
-        for channel in self.channels.iter().filter(|channel| channel.relay == relay) {
-            if let (Phase::Online(_), Some(wire)) = (&channel.phase, channel.wire) {
+        for channel in self.channels.iter_mut().filter(|channel| channel.relay == relay) {
+            if let (Phase::Online(_), Some(wire)) = (&channel.phase, channel.wire)
+                && channel.token.as_ref() != Some(&token)
+            {
+                channel.token = Some(token.clone());
                 let json = renew_token_json(&token);
                 wires.send(
                     wire,

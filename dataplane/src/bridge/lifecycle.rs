@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use viaduct_proto::hybrid::RelayUrl;
-use viaduct_proto::ws::{CloseCode, CloseState, On, encode_close};
+use viaduct_proto::ws::{CloseCode, CloseState, On, encode_close, encode_ping};
 
 use super::stream::{LinkPhase, Origin, Preamble, Stream, StreamKey};
 use super::{Bridge, Role, timer};
@@ -66,25 +66,41 @@ impl Bridge {
             index: u32::try_from(key.index).unwrap_or(u32::MAX),
             generation: key.serial,
         };
-        let timer = wires.set_timer(wires.now().after(limit), Wires::timer_token(id, timer::STREAM));
+        let at = wires.now().after(limit);
+        let timer = wires.set_timer(at, Wires::timer_token(id, timer::STREAM));
         let Some(stream) = self.stream(key) else {
             return wires.cancel_timer(timer);
         };
-        if let Some(old) = stream.deadline.replace(timer) {
+        if let Some((old, _)) = stream.deadline.replace((timer, at)) {
             wires.cancel_timer(old);
         }
     }
 
-    pub(super) fn clear_deadline(&mut self, wires: &mut Wires, key: StreamKey) {
-        if let Some(timer) = self.stream(key).and_then(|stream| stream.deadline.take()) {
-            wires.cancel_timer(timer);
+    /// Opening is over: from now on the timer looks after the link.
+    pub(super) fn opened(&mut self, wires: &mut Wires, key: StreamKey) {
+        let now = wires.now();
+        if let Some(stream) = self.stream(key) {
+            stream.heard = now;
         }
+        self.set_deadline(wires, key, self.setup.config.keep_alive);
     }
 
     pub(super) fn on_stream_timer(&mut self, wires: &mut Wires, key: StreamKey) {
+        let now = wires.now();
         let Some(stream) = self.stream(key) else { return };
+        // A timer that was replaced in the turn in which it was due comes all the same.
+        if stream.deadline.is_none_or(|(_, at)| now < at) {
+            return;
+        }
         stream.deadline = None;
         let what = match (&stream.link.phase, &stream.preamble) {
+            (LinkPhase::Connecting | LinkPhase::Upgrading { .. }, _) if !stream.link.addresses.is_empty() => {
+                return self.try_next_address(wires, key);
+            }
+            (LinkPhase::Open, Preamble::Done) if stream.tcp.open => return self.look_after_link(wires, key),
+            (LinkPhase::Open, Preamble::Done) if !stream.tcp.addresses.is_empty() => {
+                return self.try_next_target(wires, key);
+            }
             (LinkPhase::Preparing, _) => "no address or token of the relay in time",
             (LinkPhase::Connecting, _) => "no connection to the relay in time",
             (LinkPhase::Upgrading { .. }, _) => "no answer of the relay in time",
@@ -93,6 +109,27 @@ impl Bridge {
             (LinkPhase::Open, Preamble::Done) => "no connection to the target in time",
         };
         self.fail(wires, key, &Failure::told(what));
+    }
+
+    /// Pings a link that has been silent for an interval, and gives it up after a second one. A link that is not being read,
+    /// because its TCP end is slow, proves nothing and is left alone.
+    fn look_after_link(&mut self, wires: &mut Wires, key: StreamKey) {
+        let mask = self.entropy.mask();
+        let keep_alive = self.setup.config.keep_alive;
+        let now = wires.now();
+        let Some(stream) = self.stream(key) else { return };
+        let Some(link) = stream.link.wire else { return };
+        let silent = now.since(stream.heard);
+        if wires.is_paused(link) {
+            stream.heard = now;
+            stream.pinged = false;
+        } else if stream.pinged && silent >= keep_alive * 2 {
+            return self.fail(wires, key, &Failure::lost("the relay does not answer pings"));
+        } else if silent >= keep_alive && stream.link.close.may_send() {
+            stream.pinged = true;
+            wires.send(link, Chunk::from_slice(&encode_ping(&[], Some(mask))));
+        }
+        self.set_deadline(wires, key, keep_alive);
     }
 
     /// Ends a stream with an error at both ends and says so in the log.
@@ -136,6 +173,12 @@ impl Bridge {
         }
     }
 
+    fn clear_deadline(&mut self, wires: &mut Wires, key: StreamKey) {
+        if let Some((timer, _)) = self.stream(key).and_then(|stream| stream.deadline.take()) {
+            wires.cancel_timer(timer);
+        }
+    }
+
     fn remove_stream(&mut self, wires: &mut Wires, key: StreamKey) -> Option<Stream> {
         self.clear_deadline(wires, key);
         self.stream(key)?;
@@ -173,8 +216,10 @@ impl Bridge {
         }
     }
 
-    pub(super) fn set_tcp(&mut self, key: StreamKey, wire: WireId) {
+    pub(super) fn set_tcp(&mut self, wires: &mut Wires, key: StreamKey, wire: WireId) {
         if let Some(stream) = self.stream(key) {
+            // The end of a TCP stream says that it is whole; that of a bridge must not.
+            wires.guard(wire);
             stream.tcp.wire = Some(wire);
             self.roles.insert(wire, Role::Tcp(key));
         }

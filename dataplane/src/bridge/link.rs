@@ -8,7 +8,9 @@ use viaduct_proto::limits;
 use viaduct_proto::ws::upgrade::{self, ClientRefusal};
 
 use super::Bridge;
+use super::control::ATTEMPT_LIMIT;
 use super::lifecycle::Failure;
+use super::resolve::Waiter;
 use super::stream::{LinkPhase, Origin, StreamKey};
 use crate::buf::Chunk;
 use crate::observe::Counter;
@@ -37,7 +39,7 @@ impl Bridge {
             }
             Some(Err(why)) => self.fail(wires, key, &Failure::lost(why)),
             // The answer, or the token, comes by order and calls this again.
-            Some(Ok(_)) => self.wait_for_token(relay, key),
+            Some(Ok(_)) => self.wait(relay, Waiter::Stream(key)),
             None => {}
         }
     }
@@ -54,10 +56,37 @@ impl Bridge {
             }
             let address = stream.link.addresses.remove(0);
             match self.connect_relay(wires, &url, address) {
-                Ok(wire) => return self.set_link(key, wire),
+                Ok(wire) => {
+                    self.set_link(key, wire);
+                    return self.limit_attempt(wires, key);
+                }
                 Err(error) => tracing::debug!(%address, %error, "no socket to the relay"),
             }
         }
+    }
+
+    /// One address that does not answer must not use up the time of the others.
+    fn limit_attempt(&mut self, wires: &mut Wires, key: StreamKey) {
+        let Some(stream) = self.stream(key) else { return };
+        if !stream.link.addresses.is_empty() {
+            self.set_deadline(wires, key, ATTEMPT_LIMIT);
+        } else if stream.link.tried > 0 {
+            let limit = self.setup.config.connect_timeout;
+            self.set_deadline(wires, key, limit);
+        }
+        if let Some(stream) = self.stream(key) {
+            stream.link.tried += 1;
+        }
+    }
+
+    /// Gives up the address that is being tried.
+    pub(super) fn try_next_address(&mut self, wires: &mut Wires, key: StreamKey) {
+        let old = self.stream(key).and_then(|stream| stream.link.wire.take());
+        if let Some(wire) = old {
+            self.roles.remove(wire);
+            wires.abort(wire);
+        }
+        self.connect_link(wires, key);
     }
 
     /// Connects to a relay node, with TLS where the URL says so.
@@ -87,12 +116,20 @@ impl Bridge {
                     self.on_link_data(wires, key, lease);
                 }
             }
-            WireEvent::Eof => self.on_link_end(wires, key, "the relay ended the connection without a close"),
-            WireEvent::Failed(error) => {
-                self.on_link_end(wires, key, &format!("connection to the relay: {error}"))
-            }
+            WireEvent::Eof => self.fail(
+                wires,
+                key,
+                &Failure::lost("the relay ended the connection without a close"),
+            ),
+            WireEvent::Failed(error) => self.fail(
+                wires,
+                key,
+                &Failure::lost(format!("connection to the relay: {error}")),
+            ),
             WireEvent::Drained => {
-                if let Some(tcp) = self.stream(key).and_then(|stream| stream.tcp.wire) {
+                // What the handshake has sent says nothing about the client.
+                let open = self.stream(key).filter(|stream| stream.is_link_open());
+                if let Some(tcp) = open.and_then(|stream| stream.tcp.wire) {
                     wires.resume(tcp);
                 }
             }
@@ -101,27 +138,12 @@ impl Bridge {
 
     fn on_link_connect_failed(&mut self, wires: &mut Wires, key: StreamKey, error: &std::io::Error) {
         let Some(stream) = self.stream(key) else { return };
-        let (relay, more) = (stream.link.relay, !stream.link.addresses.is_empty());
-        if let Some(wire) = stream.link.wire.take() {
-            self.roles.remove(wire);
-            wires.abort(wire);
+        if !stream.link.addresses.is_empty() {
+            return self.try_next_address(wires, key);
         }
-        if more {
-            return self.connect_link(wires, key);
-        }
+        let (relay, authority) = (stream.link.relay, stream.link.url.authority());
         self.forget_addresses(relay);
-        let authority = self
-            .stream(key)
-            .map(|stream| stream.link.url.authority())
-            .unwrap_or_default();
-        self.fail(
-            wires,
-            key,
-            &Failure::lost(format!("cannot connect to the relay at {authority}: {error}")),
-        );
-    }
-
-    fn on_link_end(&mut self, wires: &mut Wires, key: StreamKey, why: &str) {
+        let why = format!("cannot connect to the relay at {authority}: {error}");
         self.fail(wires, key, &Failure::lost(why));
     }
 

@@ -50,7 +50,7 @@ impl Bridge {
         };
         let preamble = Preamble::Reply(ReplyReader::new());
         let key = self.begin_stream(wires, origin, url, relay, preamble, limit);
-        self.set_tcp(key, wire);
+        self.set_tcp(wires, key, wire);
         if let Some(stream) = self.stream(key) {
             stream.tcp.open = true;
         }
@@ -82,7 +82,7 @@ impl Bridge {
         }
     }
 
-    /// Takes the far bridge's answer from the front of its bytes; returns how many are left over for the client.
+    /// Takes the far bridge's answer from the front of its bytes; returns how many of them it took.
     pub(super) fn on_reply_bytes(&mut self, wires: &mut Wires, key: StreamKey, bytes: &[u8]) -> usize {
         let Some(stream) = self.stream(key) else {
             return bytes.len();
@@ -95,7 +95,7 @@ impl Bridge {
             None => return used,
             Some(Ok(Reply::Accepted(Mode::Stream))) => {
                 stream.preamble = Preamble::Done;
-                self.clear_deadline(wires, key);
+                self.opened(wires, key);
                 return used;
             }
             Some(Ok(Reply::UdpExpected)) => "the logical port carries UDP at the far bridge, not TCP",

@@ -26,7 +26,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use slab::Slab;
 
@@ -76,7 +75,6 @@ pub struct Bridge {
 /// A listening socket and the forward it belongs to.
 #[derive(Debug, Clone, Copy)]
 struct LocalSocket {
-    fd: Fd,
     forward: usize,
     bind: usize,
 }
@@ -96,11 +94,7 @@ enum Role {
 mod timer {
     pub(super) const STREAM: u8 = 0;
     pub(super) const CHANNEL: u8 = 1;
-    pub(super) const ACCEPT: u8 = 2;
 }
-
-/// Pause after accept failed for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Bridge {
     /// A shard that does nothing yet; tokens and sockets come to it.
@@ -138,9 +132,13 @@ impl Bridge {
 
     /// Starts accepting clients of local forward `forward`, bind number `bind`, on a socket that listens.
     pub fn listen(&mut self, wires: &mut Wires, fd: Fd, forward: usize, bind: usize) {
-        let index = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
-        self.sockets.push(LocalSocket { fd, forward, bind });
-        wires.accept(fd, index);
+        let listener = wires.accept(fd);
+        debug_assert_eq!(
+            listener as usize,
+            self.sockets.len(),
+            "this job owns all listeners of its shard"
+        );
+        self.sockets.push(LocalSocket { forward, bind });
     }
 
     /// Opens the control channels of the remote forwards that this shard serves.
@@ -155,7 +153,6 @@ impl Bridge {
         wires: &mut Wires,
         socket: u32,
         result: io::Result<(Fd, Option<SocketAddr>)>,
-        more: bool,
     ) {
         let Some(local) = self.sockets.get(socket as usize).copied() else {
             return;
@@ -165,19 +162,9 @@ impl Bridge {
             // The client was gone before it could be asked for its address.
             Ok((fd, None)) => wires.ring().close(fd),
             Err(error) => {
-                tracing::warn!(%error, "accept failed; next try in {ACCEPT_PAUSE:?}");
+                tracing::warn!(%error, "accept failed");
                 self.counters.count(Counter::AcceptErrors);
             }
-        }
-        if !more {
-            let id = WireId {
-                index: socket,
-                generation: 0,
-            };
-            wires.set_timer(
-                wires.now().after(ACCEPT_PAUSE),
-                Wires::timer_token(id, timer::ACCEPT),
-            );
         }
     }
 
@@ -201,11 +188,6 @@ impl Bridge {
                 },
             ),
             timer::CHANNEL => self.on_channel_timer(wires, index),
-            timer::ACCEPT => {
-                if let Some(local) = self.sockets.get(index) {
-                    wires.accept(local.fd, token.index());
-                }
-            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use viaduct_proto::preamble::{Mode, PreambleFault, Reply, Request, RequestReader
 use viaduct_proto::ws::{OpCode, encode_message};
 
 use super::Bridge;
+use super::control::ATTEMPT_LIMIT;
 use super::lifecycle::Failure;
 use super::resolve::Question;
 use super::stream::{Origin, Preamble, StreamKey};
@@ -80,7 +81,7 @@ impl Bridge {
         let names = forward.targets.iter().map(|target| target.port_name.as_str());
         let Some(chosen) = select(names.clone(), &request.name) else {
             let known: Vec<&str> = names.collect();
-            let why = format!("unknown port name '{}'", request.name);
+            let why = format!("unknown port name '{}'", request.name.escape_debug());
             tracing::warn!(relay = %self.relay_name(relay), "{why}; this bridge has: {}", known.join(", "));
             return self.fail(wires, key, &Failure::told(why));
         };
@@ -150,21 +151,36 @@ impl Bridge {
                 .find(|ip| ip.is_ipv4() == address.is_ipv4())
                 .map(|ip| SocketAddr::new(*ip, 0));
             match wires.connect(address, bind, None) {
-                Ok(wire) => return self.set_tcp(key, wire),
+                Ok(wire) => {
+                    self.set_tcp(wires, key, wire);
+                    let others = self
+                        .stream(key)
+                        .is_some_and(|stream| !stream.tcp.addresses.is_empty());
+                    return self.set_deadline(wires, key, if others { ATTEMPT_LIMIT } else { TARGET_LIMIT });
+                }
                 Err(error) => last = Some(format!("{address}: {error}")),
             }
         }
     }
 
+    /// Gives up the address of the target that is being tried.
+    pub(super) fn try_next_target(&mut self, wires: &mut Wires, key: StreamKey) {
+        let old = self.stream(key).and_then(|stream| stream.tcp.wire.take());
+        if let Some(wire) = old {
+            self.roles.remove(wire);
+            wires.abort(wire);
+        }
+        self.connect_target(wires, key, None);
+    }
+
     /// The target stands: what came for it meanwhile goes out.
     pub(super) fn on_target_open(&mut self, wires: &mut Wires, key: StreamKey) {
-        self.clear_deadline(wires, key);
+        self.opened(wires, key);
         let Some(stream) = self.stream(key) else { return };
         stream.tcp.open = true;
         let (Some(tcp), early) = (stream.tcp.wire, std::mem::take(&mut stream.tcp.early)) else {
             return;
         };
-        stream.tcp.early_len = 0;
         let ended = stream.tcp.end_after_early;
         let link = stream.link.wire;
         tracing::debug!(port = %self.streams.get(key.index).map(|s| self.port_of(s)).unwrap_or_default(), "target connected");

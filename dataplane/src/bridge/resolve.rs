@@ -14,14 +14,17 @@ use crate::wire::Wires;
 /// How long addresses of a relay are used before they are looked up again.
 const ADDRESSES_FRESH: Duration = Duration::from_secs(30);
 
+/// Time after which a look-up is asked for again.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(15);
+
 /// What is known of a relay endpoint.
 #[derive(Debug, Default)]
 pub(super) struct RelayState {
     /// Addresses of the configured host.
     addresses: Vec<SocketAddr>,
     looked_up: Option<Now>,
-    /// The look-up in progress.
-    ticket: Option<u64>,
+    /// When the look-up in progress was asked for.
+    asked: Option<Now>,
     /// Streams and channels that wait for addresses or for the token.
     waiting: Vec<Waiter>,
     pub(super) token: Option<Result<Option<Token>, String>>,
@@ -99,14 +102,20 @@ impl Bridge {
                 .collect();
             return Some(Ok(addresses));
         }
-        if state.ticket.is_none() {
+        // An answer that does not come was lost: the mailbox was full.
+        if state
+            .asked
+            .is_none_or(|at| wires.now().since(at) >= LOOK_UP_LIMIT)
+        {
             let Some(ticket) = self.setup.asks.resolve(&config.host, config.port) else {
                 return Some(Err("too many address look-ups at once".to_owned()));
             };
-            state.ticket = Some(ticket);
+            state.asked = Some(wires.now());
             self.questions.insert(ticket, Question::Relay(relay));
         }
-        state.waiting.push(waiter);
+        if !state.waiting.contains(&waiter) {
+            state.waiting.push(waiter);
+        }
         None
     }
 
@@ -148,7 +157,7 @@ impl Bridge {
         let Some(state) = self.relays.get_mut(relay) else {
             return;
         };
-        state.ticket = None;
+        state.asked = None;
         let waiting = std::mem::take(&mut state.waiting);
         match result {
             Ok(addresses) => {
@@ -189,10 +198,6 @@ impl Bridge {
             .relays
             .get(relay)
             .is_some_and(|relay| relay.credential != Credential::Anonymous)
-    }
-
-    pub(super) fn wait_for_token(&mut self, relay: usize, key: StreamKey) {
-        self.wait(relay, Waiter::Stream(key));
     }
 
     pub(super) fn wait(&mut self, relay: usize, waiter: Waiter) {

@@ -62,11 +62,9 @@ impl Bridge {
         } else {
             self.send_frames(wires, key, lease);
         }
-        let (Some(tcp), Some(link)) = (tcp, link.or(tcp)) else {
-            return;
-        };
         // Until the link is open one buffer of the client's is kept, not more.
-        if !open || wires.queued(link) > wires.high_water() {
+        let full = !open || link.is_some_and(|link| wires.queued(link) > wires.high_water());
+        if let Some(tcp) = tcp.filter(|_| full) {
             wires.pause(tcp);
         }
     }
@@ -93,6 +91,8 @@ impl Bridge {
         let mut control = Vec::new();
         {
             let Some(stream) = self.stream(key) else { return };
+            stream.heard = wires.now();
+            stream.pinged = false;
             let bytes = lease.data_mut();
             while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
                 match stream.link.reader.next(rest) {
@@ -124,7 +124,9 @@ impl Bridge {
             match item {
                 Item::Ping(ping) => {
                     let pong = encode_pong(&ping, Some(self.entropy.mask()));
-                    self.send_link(wires, key, Chunk::from_slice(&pong));
+                    if let Some(link) = self.stream(key).and_then(|stream| stream.link.wire) {
+                        wires.send_if_read(link, Chunk::from_slice(&pong));
+                    }
                 }
                 Item::Close(frame) => self.on_link_close(wires, key, frame.as_ref()),
                 _ => {}
@@ -155,7 +157,6 @@ impl Bridge {
                 wires.queued(tcp)
             }
             _ => {
-                stream.tcp.early_len += chunk.len();
                 stream.tcp.early.push(wires.unpin(chunk));
                 // One buffer while there is no target to take it.
                 usize::MAX
@@ -193,7 +194,7 @@ impl Bridge {
             Some(frame) => format!(
                 "the far end closed with {} {}",
                 frame.code.0,
-                frame.reason.as_str()
+                frame.reason.as_str().escape_debug()
             ),
             None => "the far end closed before it answered the preamble".to_owned(),
         };

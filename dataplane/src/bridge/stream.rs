@@ -27,8 +27,11 @@ pub(super) struct Stream {
     pub(super) link: LinkEnd,
     pub(super) tcp: TcpEnd,
     pub(super) preamble: Preamble,
-    /// Runs out when opening takes too long; `None` once bytes flow.
-    pub(super) deadline: Option<TimerKey>,
+    /// Runs out when opening takes too long, or when the link has been silent; the instant tells a stale timer.
+    pub(super) deadline: Option<(TimerKey, Now)>,
+    /// When the link was heard last, and whether it was asked for a sign of life since.
+    pub(super) heard: Now,
+    pub(super) pinged: bool,
     pub(super) since: Now,
     /// Bytes from the TCP end, and to it.
     pub(super) sent: u64,
@@ -56,8 +59,9 @@ pub(super) struct LinkEnd {
     /// Where it leads.
     pub(super) url: RelayUrl,
     pub(super) relay: usize,
-    /// Addresses not tried yet.
+    /// Addresses not tried yet, and how many were.
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) tried: usize,
     pub(super) reader: Reader,
     pub(super) close: CloseState,
     /// Frames that wait for the upgrade.
@@ -89,7 +93,6 @@ pub(super) struct TcpEnd {
     pub(super) addresses: Vec<SocketAddr>,
     /// Payload that waits for a connection.
     pub(super) early: Vec<Chunk>,
-    pub(super) early_len: usize,
     /// The other end has closed while `early` still waited.
     pub(super) end_after_early: bool,
 }
@@ -122,6 +125,7 @@ impl Stream {
                 url,
                 relay,
                 addresses: Vec::new(),
+                tried: 0,
                 reader: Reader::new(viaduct_proto::ws::Side::Client),
                 close: CloseState::Open,
                 early: Vec::new(),
@@ -133,11 +137,12 @@ impl Stream {
                 target: None,
                 addresses: Vec::new(),
                 early: Vec::new(),
-                early_len: 0,
                 end_after_early: false,
             },
             preamble,
             deadline: None,
+            heard: now,
+            pinged: false,
             since: now,
             sent: 0,
             received: 0,

@@ -63,6 +63,22 @@ impl Chunk {
         }
     }
 
+    /// Appends `bytes` to a vector that nobody else sees and that has room for them; `false` if this chunk is none.
+    pub(super) fn try_append(&mut self, bytes: &[u8]) -> bool {
+        let end = self.start + self.len;
+        match &mut self.owner {
+            Owner::Vec(shared) => match Rc::get_mut(shared) {
+                Some(vec) if end == vec.len() && vec.capacity() - vec.len() >= bytes.len() => {
+                    vec.extend_from_slice(bytes);
+                    self.len += bytes.len();
+                    true
+                }
+                _ => false,
+            },
+            Owner::Pool { .. } | Owner::Slice(_) | Owner::Static(_) => false,
+        }
+    }
+
     /// Drops the first `n` bytes.
     ///
     /// # Panics

@@ -7,6 +7,13 @@ use super::chunk::Chunk;
 /// Most chunks that one send shows to the kernel.
 pub const IOV_MAX_PER_SEND: usize = 64;
 
+/// Longest chunk that is copied to others.
+const MERGED_MAX: usize = 256;
+/// Chunks that a gather takes as they are before it begins to merge.
+const MERGE_BEHIND: usize = 8;
+/// Size of the blocks that small chunks are copied into.
+const MERGE_BLOCK: usize = 4096;
+
 /// Ordered chunks to send, with the iovec array and the message header that describe them to the kernel.
 ///
 /// It is boxed so that its header keeps its address while an operation holds it; the vectors inside keep
@@ -50,6 +57,25 @@ impl Gather {
         if !chunk.is_empty() {
             self.len += chunk.len();
             self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Appends a chunk; small ones behind others are copied together. Their descriptions would cost more than their bytes,
+    /// in memory and in the system call.
+    pub fn push_merging(&mut self, chunk: Chunk) {
+        if chunk.len() > MERGED_MAX || self.chunks.len() < MERGE_BEHIND {
+            return self.push(chunk);
+        }
+        if self
+            .chunks
+            .back_mut()
+            .is_some_and(|last| last.try_append(chunk.as_slice()))
+        {
+            self.len += chunk.len();
+        } else {
+            let mut block = Vec::with_capacity(MERGE_BLOCK);
+            block.extend_from_slice(chunk.as_slice());
+            self.push(Chunk::from_vec(block));
         }
     }
 

@@ -113,25 +113,28 @@ fn a_send_shows_one_range_as_it_is_and_many_up_to_the_limit() {
     assert!(matches!(gather.expose(), Exposed::Many { rest: false, .. }));
 }
 
-/// Which of two traits a type has, decided by the compiler: with `Send` or `Sync` the call is ambiguous.
-macro_rules! stays_on_its_thread {
-    ($($type:ty),*) => {$(const _: () = {
-        trait Ambiguous<Marker> {
-            fn check() {}
+#[test]
+fn many_small_chunks_share_blocks_and_keep_their_order() {
+    let mut gather = Gather::new();
+    let mut expected = Vec::new();
+    for n in 0..5_000_u32 {
+        let bytes = n.to_be_bytes();
+        let bytes = &bytes[..1 + n as usize % 4];
+        expected.extend_from_slice(bytes);
+        gather.push_merging(Chunk::from_slice(bytes));
+        if n == 2_500 {
+            gather.push_merging(Chunk::from_slice(&[7; 1_000]));
+            expected.extend_from_slice(&[7; 1_000]);
         }
-        struct IsSend;
-        struct IsSync;
-        impl<T: ?Sized> Ambiguous<()> for T {}
-        impl<T: ?Sized + Send> Ambiguous<IsSend> for T {}
-        impl<T: ?Sized + Sync> Ambiguous<IsSync> for T {}
-        let _ = <$type as Ambiguous<_>>::check;
-    };)*};
+    }
+    assert!(
+        gather.len() == expected.len() && gather.chunks().len() < 20,
+        "{gather:?}"
+    );
+    gather.advance(6_000);
+    let left: Vec<u8> = gather
+        .chunks()
+        .flat_map(|chunk| chunk.as_slice().to_vec())
+        .collect();
+    assert_eq!(left, expected[6_000..]);
 }
-stays_on_its_thread!(
-    Pool,
-    Lease,
-    Chunk,
-    Gather,
-    crate::ring::Ring,
-    crate::ring::Completion
-);

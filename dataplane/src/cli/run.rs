@@ -3,11 +3,13 @@
 //! The only place that prints and that decides how the process ends. What a script needs goes to standard output, what
 //! goes wrong to standard error, events to the log.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,14 +50,17 @@ fn run(argv: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match invocation {
             Invocation::Relay(args) => run_relay(&args).await,
             Invocation::Bridge(args) => run_bridge(&args).await,
             Invocation::Quickstart(args) => run_quickstart(&args).await,
             Invocation::Show(_) => Ok(()),
         }
-    })
+    });
+    // A look-up in progress cannot be ended, and is not worth waiting for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
 }
 
 fn failed(error: impl std::fmt::Display) -> CliError {
@@ -209,16 +214,17 @@ async fn run_bridge(args: &BridgeArgs) -> Result<(), CliError> {
     result
 }
 
-/// Runs the control thread's part of a bridge; sends on what failed before anything started.
+/// Runs the control thread's part of a bridge; sends on what failed before it ever started.
 async fn serve(bridge: BridgeNode, refused: UnboundedSender<String>) {
-    let mut online = false;
+    let mut started = BTreeSet::new();
     bridge
         .serve(move |ask| match ask {
-            Ask::ForwardStarted { text } => {
-                online = true;
-                println!("{text}");
+            Ask::ForwardStarted { remote, text } => {
+                if started.insert(remote) {
+                    println!("{text}");
+                }
             }
-            Ask::ForwardFailed { text } if !online => {
+            Ask::ForwardFailed { remote, text } if !started.contains(&remote) => {
                 let _told = refused.send(text);
             }
             Ask::ForwardFailed { .. } | Ask::Resolve { .. } => {}
@@ -287,7 +293,7 @@ async fn run_quickstart(args: &QuickstartArgs) -> Result<(), CliError> {
 
 async fn wait_online(started: &mut UnboundedReceiver<Ask>) -> Result<(), String> {
     match started.recv().await {
-        Some(Ask::ForwardFailed { text }) => Err(text),
+        Some(Ask::ForwardFailed { text, .. }) => Err(text),
         Some(Ask::ForwardStarted { .. } | Ask::Resolve { .. }) => Ok(()),
         None => Err("the bridge ended".to_owned()),
     }

@@ -26,7 +26,7 @@ pub struct RelayLimits {
     pub small_buffers: u32,
     /// Buffers of 256 KiB, per shard.
     pub large_buffers: u32,
-    /// Heap for heads being read, control messages and queued output, bytes per shard.
+    /// Bytes that all queues together may hold before each is down to one buffer, per shard.
     pub queue_bytes: usize,
 }
 
@@ -76,14 +76,14 @@ pub struct ShardLimits {
     pub small_buffers: u32,
     /// Buffers of 256 KiB.
     pub large_buffers: u32,
-    /// Heap for heads being read, control messages and queued output, bytes.
+    /// Bytes that all queues together may hold before each is down to one buffer.
     pub queue_bytes: usize,
 }
 
 impl Default for ShardLimits {
     fn default() -> Self {
         Self {
-            connections: 65_536,
+            connections: 16_384,
             small_buffers: 4_096,
             large_buffers: 128,
             queue_bytes: 256 * MIB,
@@ -119,6 +119,7 @@ impl MemorySum {
             .saturating_add(self.connections());
         shard
             .saturating_add(self.shard.queue_bytes)
+            .saturating_add(HEADS_MAX + WAITING_MAX)
             .saturating_mul(self.threads)
     }
 
@@ -140,7 +141,7 @@ impl fmt::Display for MemorySum {
         write!(
             f,
             "memory limit: {} shards x ({} connections {} + {} small buffers {} + {} large buffers {} \
-             + queues {}) = {}",
+             + queues {} + handshakes {}) = {}",
             self.threads,
             self.shard.connections,
             Mebibytes(self.connections()),
@@ -149,6 +150,7 @@ impl fmt::Display for MemorySum {
             self.shard.large_buffers,
             Mebibytes(self.large()),
             Mebibytes(self.shard.queue_bytes),
+            Mebibytes(HEADS_MAX + WAITING_MAX),
             Mebibytes(self.bytes()),
         )
     }
@@ -168,8 +170,30 @@ const MIB: usize = 1024 * 1024;
 const SMALL_BUFFER_STRIDE: usize = 20 * 1024;
 /// A large pool buffer: 256 KiB + 1 KiB of data and headroom, on 4 KiB pages.
 const LARGE_BUFFER_STRIDE: usize = 260 * 1024;
-/// Row in the connection table with its TLS session.
-const CONNECTION_BYTES: usize = 16 * 1024;
+/// A connection at its worst: row, role and TLS session, and the one receive buffer that its queue holds when memory is
+/// short.
+const CONNECTION_BYTES: usize = 16 * 1024 + HIGH_WATER_MIN;
+
+// --- bounds that are not settings -----------------------------------------------------------------------------------
+
+/// Most bytes queued on one connection before its source is paused, while memory is plentiful.
+pub const HIGH_WATER: usize = 256 * 1024;
+/// Least bytes at which a source is paused, however short memory is.
+pub const HIGH_WATER_MIN: usize = 16 * 1024;
+/// Bytes of a request head that is always accepted.
+pub const HEAD_USUAL: usize = 4 * 1024;
+/// Bytes of all unfinished heads of a shard before longer ones are refused.
+pub const HEADS_MAX: usize = 32 * MIB;
+/// Bytes kept for all senders of a shard that wait for their listener, before more are refused.
+pub const WAITING_MAX: usize = 32 * MIB;
+/// Bytes that a sender may send ahead of its 101 before it is no longer read.
+pub const EARLY_MAX: usize = 4 * 1024;
+/// A control channel with more than this queued gets no new senders: its listener does not read.
+pub const CONTROL_QUEUE_MAX: usize = 256 * 1024;
+/// Orders that wait for a shard, and questions that wait for the control thread.
+pub const MAILBOX_MAX: usize = 4096;
+
+const _: () = assert!(HIGH_WATER_MIN <= HIGH_WATER && HEAD_USUAL < HEADS_MAX && EARLY_MAX < WAITING_MAX);
 
 #[cfg(test)]
 mod tests {
@@ -184,11 +208,11 @@ mod tests {
             queue_bytes: MIB,
         };
         let sum = limits.memory_sum(2);
-        assert_eq!(sum.bytes(), 2 * (16 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB));
+        assert_eq!(sum.bytes(), 2 * (32 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB + 64 * MIB));
         assert_eq!(
             sum.to_string(),
-            "memory limit: 2 shards x (1024 connections 16 MiB + 1024 small buffers 20 MiB + 4 large buffers 2 MiB \
-             + queues 1 MiB) = 77 MiB"
+            "memory limit: 2 shards x (1024 connections 32 MiB + 1024 small buffers 20 MiB + 4 large buffers 2 MiB \
+             + queues 1 MiB + handshakes 64 MiB) = 237 MiB"
         );
     }
 

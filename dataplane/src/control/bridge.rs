@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
+use viaduct_proto::hybrid::Token;
 use viaduct_proto::time::UnixTime;
 
 use super::node::{MakeJob, Node, NodeConfig, ShardEnded};
@@ -14,11 +15,10 @@ use super::resolve::Resolver;
 use super::tokens::TokenCache;
 use crate::bridge::{Bridge, BridgeSetup};
 use crate::config::bridge::{BindHost, BridgeConfig};
+use crate::config::limits::MAILBOX_MAX;
 use crate::shard::{Ask, Asks, Entropy, Job, Order};
 
-/// Questions of shards that wait at most.
-const ASKS: usize = 4096;
-/// Pause before a token is tried again that could not be made.
+/// Longest time between two looks at the clock: it may be set, and a machine may sleep.
 const TOKEN_PAUSE: Duration = Duration::from_secs(30);
 
 /// A bridge's node and the questions it asks.
@@ -68,7 +68,7 @@ pub async fn start(
         listen,
     };
     let config = Arc::new(config);
-    let (asks_tx, asks) = channel(ASKS);
+    let (asks_tx, asks) = channel(MAILBOX_MAX);
     let make = make_job(Arc::clone(&config), asks_tx, owners);
     let node = Arc::new(Node::start(&node, ended, &make)?);
     Ok(BridgeNode { node, config, asks })
@@ -134,8 +134,9 @@ impl BridgeNode {
     pub async fn serve(mut self, mut told: impl FnMut(Ask)) {
         let resolver = Arc::new(Resolver::new());
         let mut tokens = TokenCache::new(self.config.relays.clone());
+        let mut handed_out = vec![None; self.config.relays.len()];
         loop {
-            let pause = self.refresh(&mut tokens);
+            let pause = self.refresh(&mut tokens, &mut handed_out);
             let due = tokio::time::sleep(pause);
             tokio::pin!(due);
             loop {
@@ -153,14 +154,21 @@ impl BridgeNode {
         }
     }
 
-    /// Hands out tokens that are due; tells how long the rest is good for.
-    fn refresh(&self, tokens: &mut TokenCache) -> Duration {
+    /// Hands out tokens that are new since `told`; tells when to look again.
+    fn refresh(
+        &self,
+        tokens: &mut TokenCache,
+        told: &mut [Option<Result<Option<Token>, String>>],
+    ) -> Duration {
         let now = unix_now();
-        for relay in 0..self.config.relays.len() {
+        for (relay, told) in told.iter_mut().enumerate() {
             let token = match tokens.current(relay, now) {
                 Ok(issued) => Ok(issued.token.clone()),
                 Err(error) => Err(error.to_string()),
             };
+            if told.as_ref() == Some(&token) {
+                continue;
+            }
             if let Err(why) = &token {
                 tracing::error!(relay, "{why}");
             }
@@ -168,11 +176,12 @@ impl BridgeNode {
                 relay,
                 token: token.clone(),
             });
+            *told = Some(token);
         }
-        match tokens.next_renewal() {
-            Some(at) => Duration::from_secs(at.0.saturating_sub(now.0).max(1)),
-            None => TOKEN_PAUSE,
-        }
+        let due = tokens
+            .next_renewal()
+            .map(|at| Duration::from_secs(at.0.saturating_sub(now.0).max(1)));
+        due.map_or(TOKEN_PAUSE, |due| due.min(TOKEN_PAUSE))
     }
 
     fn resolve(&self, resolver: Arc<Resolver>, shard: usize, ticket: u64, host: String, port: u16) {

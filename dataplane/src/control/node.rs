@@ -7,18 +7,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::config::EngineChoice;
-use crate::config::limits::ShardLimits;
+use crate::config::limits::{MAILBOX_MAX, ShardLimits};
 use crate::mailbox::{self, Receiver, Sender};
 use crate::observe::ShardStats;
 use crate::ring::{Fd, Ring, RingConfig};
 use crate::shard::{Job, Order, Peers, Shard};
 use crate::sys::affinity;
 use crate::wire::{Wires, WiresConfig};
-
-/// Orders that wait for a shard at most.
-const MAILBOX: usize = 4096;
 
 /// What is common to the shards of a node.
 #[derive(Debug, Clone)]
@@ -109,16 +107,13 @@ impl Node {
             engine = opened.engine;
         }
         let peers: Peers = mailboxes.into();
-        // The first shard gives port 0 a number, the others take the same.
-        let mut addresses = config.listen.clone();
-        for shard in &starting {
-            let begin = Begin {
-                peers: Arc::clone(&peers),
-                listen: addresses,
-            };
-            shard.begin.send(begin).map_err(|_| gone())?;
-            addresses = shard.listening.recv().map_err(|_| gone())??;
-        }
+        let addresses = match listen_all(&starting, &peers, &config.listen) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                end(&peers, starting.into_iter().map(|shard| shard.thread).collect());
+                return Err(error);
+            }
+        };
         let threads = starting.into_iter().map(|shard| shard.thread).collect();
         Ok(Self {
             name: config.name,
@@ -148,10 +143,11 @@ impl Node {
         &self.stats
     }
 
-    /// Tells one shard, or all of them if `shard` is `None`. A full mailbox loses the order, which is logged.
+    /// Tells one shard, or all of them if `shard` is `None`. Waits a little for a shard whose mailbox is full; a shard that
+    /// does not read for a second loses the order, which is logged.
     pub fn tell(&self, shard: Option<usize>, order: impl Fn() -> Order) {
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
-            if shard.is_none_or(|wanted| wanted == number) && mailbox.send(order()).is_err() {
+            if shard.is_none_or(|wanted| wanted == number) && !insist(mailbox, order()) {
                 tracing::error!(
                     node = self.name,
                     shard = number,
@@ -163,12 +159,48 @@ impl Node {
 
     /// Ends all shards and waits for their threads.
     pub fn stop(self) {
-        self.tell(None, || Order::Stop);
-        for thread in self.threads {
-            // A panic was reported when it happened.
+        end(&self.mailboxes, self.threads);
+    }
+}
+
+/// Sends an order, again and again for a second if the mailbox is full.
+fn insist(mailbox: &Sender<Order>, order: Order) -> bool {
+    let mut order = order;
+    for _ in 0..200 {
+        match mailbox.send(order) {
+            Ok(()) => return true,
+            Err(full) => order = full.0,
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn end(mailboxes: &[Sender<Order>], threads: Vec<JoinHandle<()>>) {
+    let told: Vec<bool> = mailboxes
+        .iter()
+        .map(|mailbox| insist(mailbox, Order::Stop))
+        .collect();
+    for (thread, told) in threads.into_iter().zip(told) {
+        // A thread that cannot be told ends with the process. A panic was reported when it happened.
+        if told {
             let _panicked = thread.join();
         }
     }
+}
+
+/// Lets all shards listen. The first gives port 0 a number, the others take the same.
+fn listen_all(starting: &[Starting], peers: &Peers, listen: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = listen.to_vec();
+    for shard in starting {
+        let begin = Begin {
+            peers: Arc::clone(peers),
+            listen: addresses,
+        };
+        shard.begin.send(begin).map_err(|_| gone())?;
+        addresses = shard.listening.recv().map_err(|_| gone())??;
+    }
+    Ok(addresses)
 }
 
 /// With several shards a port is shared, and sharing would let a second node in unnoticed.
@@ -259,7 +291,7 @@ fn open(config: &NodeConfig, shard: usize) -> io::Result<((Wires, Receiver<Order
     };
     let small = sizes.small_pool()?;
     let (ring, report) = Ring::open(config.engine, &RingConfig::new(small.clone()))?;
-    let (sender, receiver) = mailbox::mailbox(MAILBOX, ring.waker());
+    let (sender, receiver) = mailbox::mailbox(MAILBOX_MAX, ring.waker());
     let wires = Wires::new(ring, small, sizes, None)?;
     Ok((
         (wires, receiver),

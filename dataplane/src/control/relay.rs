@@ -33,11 +33,10 @@ pub fn start(config: &RelayConfig, ended: &UnboundedSender<ShardEnded>) -> io::R
             advertise: config.advertise.clone(),
             stats,
         };
-        let mut relay = Relay::new(setup, Entropy::from_os());
         for socket in sockets {
-            relay.listen(wires, *socket);
+            wires.accept(*socket);
         }
-        Job::Relay(Box::new(relay))
+        Job::Relay(Box::new(Relay::new(setup, Entropy::from_os())))
     });
     Node::start(&node, ended, &make)
 }

@@ -8,14 +8,11 @@ use viaduct_proto::ws::upgrade;
 use viaduct_proto::{Parsed, limits};
 
 use super::{Head, Leaving, Relay, Role, timer};
+use crate::config::limits::{HEAD_USUAL, HEADS_MAX};
 use crate::observe::Counter;
 use crate::shard::{Handover, Order};
 use crate::wire::{WireEvent, WireId, Wires};
 
-/// Bytes of a head that is always accepted.
-const HEAD_USUAL: usize = 4 * 1024;
-/// Bytes of all unfinished heads of a shard before longer ones are refused.
-const HEADS_MAX: usize = 64 * 1024 * 1024;
 /// The header that carries a token.
 const AUTHORIZATION: &str = "ServiceBusAuthorization";
 
@@ -40,21 +37,14 @@ impl Relay {
     pub(super) fn on_head_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
         match event {
             WireEvent::Data(lease) => self.on_head_bytes(wires, id, lease.data()),
-            WireEvent::Eof | WireEvent::ConnectFailed(_) => self.drop_head(wires, id, true),
+            WireEvent::Eof | WireEvent::ConnectFailed(_) => self.let_go(wires, id),
             WireEvent::Failed(error) => {
                 tracing::debug!(peer = ?wires.peer(id), %error, "connection lost before its request");
-                // A TLS failure has an alert to deliver; after a reset there is nobody to deliver to.
-                self.drop_head(wires, id, true);
+                // A TLS failure has left an alert to be delivered.
+                self.let_go(wires, id);
             }
             WireEvent::Connected | WireEvent::Drained => {}
         }
-    }
-
-    fn drop_head(&mut self, wires: &mut Wires, id: WireId, polite: bool) {
-        if let Some(role) = self.roles.remove(id) {
-            self.forget_head(wires, role);
-        }
-        if polite { wires.finish(id) } else { wires.abort(id) }
     }
 
     /// Clears up after a `Head` role.

@@ -11,7 +11,6 @@
 //!   finished. An end without Close is carried across as an end without Close.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use viaduct_proto::Violation;
 use viaduct_proto::ws::{
@@ -25,14 +24,10 @@ use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireError, WireEvent, WireId, Wires};
 
-/// How long an end may take to close once nobody is there to hear it.
-const ORPHAN: Duration = Duration::from_secs(10);
-
 /// One end of a stream.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// The other end; `None` when it is gone after its Close, so that only this end's Close is awaited.
-    other: Option<WireId>,
+    other: WireId,
     reader: Reader,
     close: CloseState,
     /// A pong or ping for this end that waits until the other end's frame is complete.
@@ -52,7 +47,7 @@ impl Relay {
                     wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM))
                 });
             let joined = Joined {
-                other: Some(other),
+                other,
                 reader: Reader::new(Side::Server),
                 close: CloseState::Open,
                 held: None,
@@ -71,6 +66,8 @@ impl Relay {
                     wires.resume(other);
                 }
             }
+            // After its Close an end may end its direction: it still reads. Whether it does shows when something is sent.
+            WireEvent::Eof if self.has_closed(id) => {}
             WireEvent::Eof => self.on_end(wires, id, None),
             WireEvent::Failed(error) => self.on_end(wires, id, Some(&error)),
             WireEvent::Connected | WireEvent::ConnectFailed(_) => {}
@@ -97,13 +94,10 @@ impl Relay {
         let mut pieces = std::mem::take(&mut self.pieces);
         let result = cut_frames(&mut joined.reader, lease.data_mut(), &mut pieces);
         let close = self.send_pieces(wires, id, other, &lease.freeze(), &mut pieces);
-        pieces.clear();
         self.pieces = pieces;
-        if let Some(other) = other {
-            self.release_held(wires, other);
-            if wires.queued(other) > wires.high_water() {
-                wires.pause(id);
-            }
+        self.release_held(wires, other);
+        if wires.queued(other) > wires.high_water() {
+            wires.pause(id);
         }
         match (result, close) {
             (Err(violation), _) => self.on_violation(wires, id, violation),
@@ -117,27 +111,22 @@ impl Relay {
         &mut self,
         wires: &mut Wires,
         id: WireId,
-        other: Option<WireId>,
+        other: WireId,
         chunk: &Chunk,
         pieces: &mut Vec<Piece>,
     ) -> Option<Option<CloseFrame>> {
         let mut close = None;
         for piece in pieces.drain(..) {
-            match (piece, other) {
-                (Piece::Ping(pong), _) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
-                (Piece::Close(frame), _) => close = Some(frame),
-                (Piece::Frame { range, frames }, Some(other)) => {
+            match piece {
+                Piece::Ping(pong) => self.send_between_frames(wires, id, Chunk::from_slice(&pong)),
+                Piece::Close(frame) => close = Some(frame),
+                Piece::Frame { range, frames } => {
                     self.counters.add(Counter::Frames, u64::from(frames));
                     wires.send(other, chunk.slice(range));
                 }
-                (Piece::Header(header), Some(other)) => {
+                Piece::Header(header) => {
                     self.counters.count(Counter::Frames);
                     wires.send(other, Chunk::from_slice(&header.encode()));
-                }
-                (Piece::Frame { .. } | Piece::Header(_), None) => {
-                    // Nobody takes this data any more, so the stream ends with an error.
-                    self.drop_end(wires, id);
-                    return None;
                 }
             }
         }
@@ -146,9 +135,13 @@ impl Relay {
 
     fn other_end(&self, id: WireId) -> Option<WireId> {
         match self.roles.get(id) {
-            Some(Role::Joined(joined)) => joined.other,
+            Some(Role::Joined(joined)) => Some(joined.other),
             _ => None,
         }
+    }
+
+    fn has_closed(&self, id: WireId) -> bool {
+        matches!(self.roles.get(id), Some(Role::Joined(joined)) if !joined.close.may_receive())
     }
 
     /// Whether a frame of the other end is on its way to `id`.
@@ -160,7 +153,7 @@ impl Relay {
     /// Sends a frame of our own to `id`, now or when the other end's frame is complete. Only the latest is kept.
     fn send_between_frames(&mut self, wires: &mut Wires, id: WireId, frame: Chunk) {
         if !self.is_inside_frame(id) {
-            wires.send(id, frame);
+            wires.send_if_read(id, frame);
         } else if let Some(Role::Joined(joined)) = self.roles.get_mut(id) {
             joined.held = Some(frame);
         }
@@ -184,9 +177,7 @@ impl Relay {
             return;
         };
         joined.close = state;
-        let Some(other) = joined.other else {
-            return self.part(wires, id);
-        };
+        let other = joined.other;
         let close = match frame {
             Some(frame) => encode_close(frame.code, frame.reason.as_str(), None),
             None => encode_empty_close(None),
@@ -203,31 +194,14 @@ impl Relay {
         }
     }
 
-    /// One end is there no more: EOF or reset.
+    /// One end is there no more: EOF without Close, or reset.
     fn on_end(&mut self, wires: &mut Wires, id: WireId, error: Option<&WireError>) {
-        let Some(Role::Joined(joined)) = self.roles.get(id) else {
-            return;
-        };
-        let (other, said_goodbye) = (joined.other, !joined.close.may_receive() && error.is_none());
-        self.drop_end(wires, id);
-        let Some(other) = other else { return };
-        if !said_goodbye {
-            self.counters.count(Counter::StreamsFailed);
-            tracing::debug!(peer = ?wires.peer(other), error = error.map(tracing::field::display), "stream broke");
-            return self.part(wires, other);
-        }
-        // It closed properly; the other end may still answer.
-        let timer = wires.set_timer(
-            wires.now().after(ORPHAN),
-            Wires::timer_token(other, timer::STREAM),
-        );
-        if let Some(Role::Joined(peer)) = self.roles.get_mut(other) {
-            peer.other = None;
-            if let Some(old) = peer.timer.replace(timer) {
-                wires.cancel_timer(old);
-            }
-            wires.resume(other);
-        }
+        let Some(other) = self.other_end(id) else { return };
+        self.counters.count(Counter::StreamsFailed);
+        tracing::debug!(peer = ?wires.peer(id), error = error.map(tracing::field::display), "stream broke");
+        self.forget_joined(wires, id);
+        wires.abort(id);
+        self.part(wires, other);
     }
 
     fn on_violation(&mut self, wires: &mut Wires, id: WireId, violation: Violation) {
@@ -250,11 +224,6 @@ impl Relay {
         wires.finish(id);
     }
 
-    fn drop_end(&mut self, wires: &mut Wires, id: WireId) {
-        self.forget_joined(wires, id);
-        wires.abort(id);
-    }
-
     fn forget_joined(&mut self, wires: &mut Wires, id: WireId) {
         if let Some(Role::Joined(joined)) = self.roles.remove(id) {
             self.ends -= 1;
@@ -269,14 +238,12 @@ impl Relay {
         let Some(Role::Joined(joined)) = self.roles.get_mut(id) else {
             return;
         };
-        if joined.other.is_none() {
-            return self.drop_end(wires, id);
-        }
         let Some(wait) = self.setup.limits.idle_ping else {
             return;
         };
         joined.timer = Some(wires.set_timer(wires.now().after(wait), Wires::timer_token(id, timer::STREAM)));
-        let idle = !std::mem::take(&mut joined.active);
+        // An end that has been sent Close may have closed already, unread: a ping would meet a reset, and that the stream.
+        let idle = !std::mem::take(&mut joined.active) && joined.close.may_send();
         if idle && wires.queued(id) == 0 {
             self.send_between_frames(wires, id, Chunk::from_slice(&encode_ping(&[], None)));
         }
@@ -342,4 +309,101 @@ fn push_bytes(out: &mut Vec<Piece>, range: Range<usize>, new_frames: u32) {
         range,
         frames: new_frames,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use viaduct_proto::ws::{CloseCode, OpCode, apply_mask, encode_ping};
+
+    use super::*;
+
+    /// One frame as a client sends it, and as it must leave.
+    fn frame(fin: bool, opcode: OpCode, payload: &[u8], mask: [u8; 4]) -> (Vec<u8>, Vec<u8>) {
+        let header = |mask| {
+            FrameHeader {
+                fin,
+                opcode,
+                mask,
+                len: payload.len() as u64,
+            }
+            .encode()
+        };
+        let mut masked = payload.to_vec();
+        apply_mask(&mut masked, mask, 0);
+        (
+            [&header(Some(mask))[..], &masked].concat(),
+            [&header(None)[..], payload].concat(),
+        )
+    }
+
+    /// What a relay would send for `input` cut into pieces of the given lengths (the last one repeats).
+    fn relayed(input: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, usize), Violation> {
+        let (mut reader, mut out, mut pings) = (Reader::new(Side::Server), Vec::new(), 0);
+        let (mut rest, mut cuts) = (input.to_vec(), cuts.iter().copied());
+        let mut cut = 1;
+        while !rest.is_empty() {
+            cut = cuts.next().unwrap_or(cut);
+            let later = rest.split_off(cut.clamp(1, rest.len()));
+            let mut pieces = Vec::new();
+            cut_frames(&mut reader, &mut rest, &mut pieces)?;
+            for piece in pieces {
+                match piece {
+                    Piece::Frame { range, .. } => out.extend_from_slice(&rest[range]),
+                    Piece::Header(header) => out.extend_from_slice(&header.encode()),
+                    Piece::Ping(_) => pings += 1,
+                    Piece::Close(_) => {}
+                }
+            }
+            rest = later;
+        }
+        Ok((out, pings))
+    }
+
+    proptest! {
+        #[test]
+        fn frames_leave_as_they_came_but_unmasked(
+            frames in prop::collection::vec((any::<bool>(), prop_oneof![4 => 0_usize..300, 1 => 0_usize..70_000], any::<[u8; 4]>(), any::<bool>()), 1..6),
+            cuts in prop::collection::vec(prop_oneof![1_usize..20, 1_usize..40_000], 1..12),
+        ) {
+            let (mut sent, mut expected, mut inside, mut pings) = (Vec::new(), Vec::new(), false, 0);
+            for (at, (fin, len, mask, ping)) in frames.iter().enumerate() {
+                let opcode = match (inside, at % 2) {
+                    (true, _) => OpCode::Continuation,
+                    (false, 0) => OpCode::Binary,
+                    (false, _) => OpCode::Text,
+                };
+                let payload: Vec<u8> = (0..*len).map(|i| (i % 251) as u8).collect();
+                let (masked, plain) = frame(*fin, opcode, &payload, *mask);
+                sent.extend(masked);
+                expected.extend(plain);
+                inside = !fin;
+                if *ping {
+                    sent.extend_from_slice(&encode_ping(b"are you there", Some(*mask)));
+                    pings += 1;
+                }
+            }
+            let (out, seen) = relayed(&sent, &cuts).unwrap();
+            prop_assert!(out == expected);
+            prop_assert_eq!(seen, pings);
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(input in prop::collection::vec(any::<u8>(), 0..2_000), cut in 1_usize..500) {
+            let _either = relayed(&input, &[cut]);
+        }
+    }
+
+    #[test]
+    fn neighbouring_bytes_leave_as_one_range() {
+        let (mut bytes, _) = frame(true, OpCode::Binary, &[7; 300], [1, 2, 3, 4]);
+        let close = encode_close(CloseCode::NORMAL, "", Some([0; 4]));
+        bytes.extend_from_slice(&close);
+        let mut pieces = Vec::new();
+        cut_frames(&mut Reader::new(Side::Server), &mut bytes, &mut pieces).unwrap();
+        assert!(
+            matches!(&pieces[..], [Piece::Frame { range, frames: 1 }, Piece::Close(Some(_))] if range.len() == 304),
+            "{pieces:?}"
+        );
+    }
 }

@@ -14,13 +14,11 @@ use viaduct_proto::ws::{
 };
 
 use super::{Relay, Role, timer};
-use crate::buf::{Chunk, Lease};
+use crate::buf::Chunk;
+use crate::config::limits::CONTROL_QUEUE_MAX;
 use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
-
-/// A control channel with more than this queued gets no new senders: its listener does not read.
-const CONTROL_QUEUE_MAX: usize = 1024 * 1024;
 
 /// A hybrid connection as far as it is in use on this shard.
 #[derive(Debug, Default)]
@@ -106,6 +104,7 @@ impl Relay {
         tracing::info!(
             peer = ?wires.peer(id), path = %target.path, operation = "NewListenerRegistered", "listener registered"
         );
+        self.offer_again(wires);
         if !unread.is_empty() {
             self.on_listener_bytes(wires, id, &mut unread.to_vec());
         }
@@ -114,15 +113,11 @@ impl Relay {
 
     pub(super) fn on_listener_event(&mut self, wires: &mut Wires, id: WireId, event: WireEvent) {
         match event {
-            WireEvent::Data(mut lease) => self.on_listener_data(wires, id, &mut lease),
+            WireEvent::Data(mut lease) => self.on_listener_bytes(wires, id, lease.data_mut()),
             WireEvent::Eof => self.unregister(wires, id, "connection ended without close", true),
             WireEvent::Failed(error) => self.unregister(wires, id, &error.to_string(), false),
             WireEvent::Connected | WireEvent::ConnectFailed(_) | WireEvent::Drained => {}
         }
-    }
-
-    fn on_listener_data(&mut self, wires: &mut Wires, id: WireId, lease: &mut Lease) {
-        self.on_listener_bytes(wires, id, lease.data_mut());
     }
 
     fn on_listener_bytes(&mut self, wires: &mut Wires, id: WireId, mut bytes: &mut [u8]) {
@@ -151,7 +146,9 @@ impl Relay {
             return;
         };
         let message = match item {
-            Item::Ping(payload) => return wires.send(id, Chunk::from_slice(&encode_pong(&payload, None))),
+            Item::Ping(payload) => {
+                return wires.send_if_read(id, Chunk::from_slice(&encode_pong(&payload, None)));
+            }
             Item::Pong(_) => return listener.machine.on_pong(wires.now()),
             Item::Close(frame) => {
                 // Answered at once with the same code: .NET waits for the answer.
@@ -275,6 +272,6 @@ impl Relay {
         } else {
             wires.abort(id)
         }
-        self.offer_again(wires, id);
+        self.offer_again(wires);
     }
 }

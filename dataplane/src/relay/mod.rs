@@ -21,11 +21,10 @@ mod listen;
 mod refuse;
 mod rendezvous;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use viaduct_proto::http1::HeadBuffer;
@@ -66,15 +65,16 @@ pub struct RelaySetup {
 #[derive(Debug)]
 pub struct Relay {
     setup: RelaySetup,
-    sockets: Vec<Fd>,
     roles: Roles<Role>,
     /// Hybrid connections with listeners, by lower-case path.
     entities: BTreeMap<String, Entity>,
     /// Senders that wait, by rendezvous id.
-    waiting: HashMap<String, WireId>,
+    waiting: BTreeMap<String, WireId>,
     entropy: Entropy,
     /// Bytes of unfinished request heads, all connections together.
     head_bytes: usize,
+    /// Bytes kept for senders that wait.
+    waiting_bytes: usize,
     /// Ends of joined streams.
     ends: u64,
     counters: Counters,
@@ -119,11 +119,7 @@ mod timer {
     pub(super) const RENDEZVOUS: u8 = 1;
     pub(super) const LISTENER: u8 = 2;
     pub(super) const STREAM: u8 = 3;
-    pub(super) const ACCEPT: u8 = 4;
 }
-
-/// Pause after accept failed for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Relay {
     /// A shard that does not listen yet.
@@ -131,23 +127,16 @@ impl Relay {
     pub fn new(setup: RelaySetup, entropy: Entropy) -> Self {
         Self {
             setup,
-            sockets: Vec::new(),
             roles: Roles::default(),
             entities: BTreeMap::new(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             entropy,
             head_bytes: 0,
+            waiting_bytes: 0,
             ends: 0,
             counters: Counters::default(),
             pieces: Vec::new(),
         }
-    }
-
-    /// Starts accepting on a socket that listens.
-    pub fn listen(&mut self, wires: &mut Wires, socket: Fd) {
-        let index = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
-        self.sockets.push(socket);
-        wires.accept(socket, index);
     }
 
     /// The shard where everything about the hybrid connection of `path` happens. For configured hybrid connections it
@@ -167,32 +156,13 @@ impl Relay {
         usize::try_from(hash % shards.max(1) as u64).unwrap_or(0)
     }
 
-    pub(crate) fn on_accepted(
-        &mut self,
-        wires: &mut Wires,
-        socket: u32,
-        result: io::Result<(Fd, Option<SocketAddr>)>,
-        more: bool,
-    ) {
+    pub(crate) fn on_accepted(&mut self, wires: &mut Wires, result: io::Result<(Fd, Option<SocketAddr>)>) {
         match result {
             Ok((fd, peer)) => self.on_connection(wires, fd, peer),
             Err(error) => {
-                tracing::warn!(%error, "accept failed; next try in {ACCEPT_PAUSE:?}");
+                tracing::warn!(%error, "accept failed");
                 self.counters.count(Counter::AcceptErrors);
             }
-        }
-        if !more {
-            let at = wires.now().after(ACCEPT_PAUSE);
-            wires.set_timer(
-                at,
-                Wires::timer_token(
-                    WireId {
-                        index: socket,
-                        generation: 0,
-                    },
-                    timer::ACCEPT,
-                ),
-            );
         }
     }
 
@@ -236,11 +206,6 @@ impl Relay {
             timer::RENDEZVOUS => self.on_rendezvous_deadline(wires, id),
             timer::LISTENER => self.on_listener_timer(wires, id),
             timer::STREAM => self.on_stream_timer(wires, id),
-            timer::ACCEPT => {
-                if let Some(socket) = self.sockets.get(id.index as usize) {
-                    wires.accept(*socket, id.index);
-                }
-            }
             _ => {}
         }
     }

@@ -44,7 +44,12 @@ impl Relay {
         };
         let reason = reason_phrase(refusal, &tracking);
         let status = refusal.status();
-        tracing::info!(peer = ?wires.peer(id), status, path, tracking = %tracking_id, "refused: {}", refusal.text());
+        if path.is_empty() {
+            // Nothing was asked for: a scan, a health check, a connection that never spoke.
+            tracing::debug!(peer = ?wires.peer(id), status, "refused: {reason}");
+        } else {
+            tracing::info!(peer = ?wires.peer(id), status, path, "refused: {reason}");
+        }
         self.counters.count(Counter::RequestsRefused);
         let mut out = Vec::with_capacity(512);
         let headers = [

@@ -11,12 +11,10 @@ use viaduct_proto::ws::upgrade::{self, ServerOffer};
 
 use super::{Relay, Role, timer};
 use crate::buf::Chunk;
+use crate::config::limits::{EARLY_MAX, WAITING_MAX};
 use crate::observe::Counter;
 use crate::timer::TimerKey;
 use crate::wire::{WireEvent, WireId, Wires};
-
-/// Bytes that a sender may send ahead of its 101 before it is no longer read.
-const EARLY_MAX: usize = 4 * 1024;
 
 /// A sender that has been offered to a listener.
 #[derive(Debug)]
@@ -51,57 +49,21 @@ impl Relay {
                 .map_err(Refusal::Unauthorized)?;
         }
         let known = configured.map(|(key, _, _)| key.to_owned());
-        let entity = match known {
-            Some(key) => key,
-            None if self.setup.namespace.autocreate => {
-                let found = match_entity(&self.entities, &target.path).map(|(key, _, _)| key.to_owned());
-                found.ok_or(Refusal::NoListeners)?
-            }
-            None => return Err(Refusal::EndpointDoesNotExist),
-        };
-        let listener = self
-            .entities
-            .get_mut(&entity)
-            .and_then(|e| e.pick(wires))
-            .ok_or(Refusal::NoListeners)?;
-        let Some(Role::Listener(channel)) = self.roles.get(listener) else {
-            return Err(Refusal::NoListeners);
-        };
-        let authority = self
-            .setup
-            .advertise
-            .clone()
-            .unwrap_or_else(|| channel.host.clone());
-
+        let (entity, listener) = self.choose_listener(wires, known, &target.path)?;
         let rendezvous = rendezvous_id(self.entropy.secret(), self.entropy.secret());
-        let message = Accept {
-            address: accept_address(
-                self.setup.tls.is_some(),
-                &authority,
-                &target.raw_path,
-                &target.forward_query,
-                &rendezvous,
-            ),
-            id: rendezvous.clone(),
-            connect_headers: head
-                .headers
-                .iter()
-                .map(|h| (h.name.clone(), h.value.clone()))
-                .collect(),
-            remote: wires
-                .peer(id)
-                .map(|p| (p.ip().to_string(), p.port()))
-                .unwrap_or_default(),
-        };
-        let message = message.to_json();
+        let message = self.accept_message(wires, id, head, target, listener, &rendezvous);
         if message.len() > limits::CONTROL_MESSAGE_MAX {
             return Err(Refusal::HeadTooLong);
+        }
+        if self.waiting_bytes + message.len() + unread.len() > WAITING_MAX {
+            return Err(Refusal::Overloaded);
         }
         Self::tell_listener(wires, listener, &message);
 
         let at = wires.now().after(self.setup.limits.rendezvous);
         let deadline = wires.set_timer(at, Wires::timer_token(id, timer::RENDEZVOUS));
         self.waiting.insert(rendezvous.clone(), id);
+        self.waiting_bytes += message.len() + unread.len();
         self.counters.count(Counter::SendersOffered);
         let waiting = Waiting {
             id: rendezvous,
@@ -119,29 +81,88 @@ impl Relay {
         Ok(())
     }
 
-    /// A listener is gone: the senders that it was offered are offered to another, under the same id, or refused.
-    pub(super) fn offer_again(&mut self, wires: &mut Wires, gone: WireId) {
-        let offered = |role: Option<&Role>| matches!(role, Some(Role::Waiting(w)) if w.listener == gone);
+    /// The hybrid connection of a sender and the listener whose turn it is. `known`: the configured one, if there is.
+    fn choose_listener(
+        &mut self,
+        wires: &Wires,
+        known: Option<String>,
+        path: &str,
+    ) -> Result<(String, WireId), Refusal> {
+        let key = match known {
+            Some(key) => key,
+            None if self.setup.namespace.autocreate => {
+                let found = match_entity(&self.entities, path).map(|(key, _, _)| key.to_owned());
+                found.ok_or(Refusal::NoListeners)?
+            }
+            None => return Err(Refusal::EndpointDoesNotExist),
+        };
+        let listener = self.entities.get_mut(&key).and_then(|entity| entity.pick(wires));
+        listener
+            .map(|listener| (key, listener))
+            .ok_or(Refusal::NoListeners)
+    }
+
+    fn accept_message(
+        &self,
+        wires: &Wires,
+        id: WireId,
+        head: &RequestHead,
+        target: &HcTarget,
+        listener: WireId,
+        rendezvous: &str,
+    ) -> String {
+        let host = match self.roles.get(listener) {
+            Some(Role::Listener(channel)) => channel.host.as_str(),
+            _ => "",
+        };
+        let authority = self.setup.advertise.as_deref().unwrap_or(host);
+        let secure = self.setup.tls.is_some();
+        let accept = Accept {
+            address: accept_address(
+                secure,
+                authority,
+                &target.raw_path,
+                &target.forward_query,
+                rendezvous,
+            ),
+            id: rendezvous.to_owned(),
+            connect_headers: head
+                .headers
+                .iter()
+                .map(|h| (h.name.clone(), h.value.clone()))
+                .collect(),
+            remote: wires
+                .peer(id)
+                .map(|peer| (peer.ip().to_string(), peer.port()))
+                .unwrap_or_default(),
+        };
+        accept.to_json()
+    }
+
+    /// A listener has come or gone: senders whose listener is gone are offered to another, under the same id. The one that
+    /// is gone may still come for them; without any they wait until their time is over.
+    pub(super) fn offer_again(&mut self, wires: &mut Wires) {
+        let is_orphan = |role: Option<&Role>| match role {
+            Some(Role::Waiting(waiting)) => {
+                !matches!(self.roles.get(waiting.listener), Some(Role::Listener(_)))
+            }
+            _ => false,
+        };
         let orphans: Vec<WireId> = self
             .waiting
             .values()
             .copied()
-            .filter(|sender| offered(self.roles.get(*sender)))
+            .filter(|sender| is_orphan(self.roles.get(*sender)))
             .collect();
         for sender in orphans {
-            let Some(Role::Waiting(waiting)) = self.roles.get_mut(sender) else {
-                continue;
-            };
-            match self
-                .entities
-                .get_mut(&waiting.entity)
-                .and_then(|entity| entity.pick(wires))
+            if let Some(Role::Waiting(waiting)) = self.roles.get_mut(sender)
+                && let Some(listener) = self
+                    .entities
+                    .get_mut(&waiting.entity)
+                    .and_then(|entity| entity.pick(wires))
             {
-                Some(listener) => {
-                    waiting.listener = listener;
-                    Self::tell_listener(wires, listener, &waiting.message);
-                }
-                None => self.stop_offering(wires, sender, RendezvousEvent::SenderGone, &Refusal::NoListeners),
+                waiting.listener = listener;
+                Self::tell_listener(wires, listener, &waiting.message);
             }
         }
     }
@@ -153,6 +174,7 @@ impl Relay {
                     return;
                 };
                 waiting.early.extend_from_slice(lease.data());
+                self.waiting_bytes += lease.filled();
                 if waiting.early.len() >= EARLY_MAX {
                     wires.pause(id);
                 }
@@ -168,13 +190,9 @@ impl Relay {
     }
 
     pub(super) fn on_rendezvous_deadline(&mut self, wires: &mut Wires, id: WireId) {
-        self.counters.count(Counter::RendezvousTimedOut);
-        self.stop_offering(wires, id, RendezvousEvent::Tick, &Refusal::ListenerTimeout);
-    }
-
-    fn stop_offering(&mut self, wires: &mut Wires, id: WireId, event: RendezvousEvent, refusal: &Refusal) {
-        if let Some(waiting) = self.stop_waiting(wires, id, event) {
-            self.refuse_for(wires, id, refusal, &waiting.host, &waiting.path);
+        if let Some(waiting) = self.stop_waiting(wires, id, RendezvousEvent::Tick) {
+            self.counters.count(Counter::RendezvousTimedOut);
+            self.refuse_for(wires, id, &Refusal::ListenerTimeout, &waiting.host, &waiting.path);
         }
     }
 
@@ -195,6 +213,7 @@ impl Relay {
         };
         wires.cancel_timer(waiting.deadline);
         self.waiting.remove(&waiting.id);
+        self.waiting_bytes -= waiting.message.len() + waiting.early.len();
         Some(*waiting)
     }
 

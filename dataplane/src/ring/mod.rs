@@ -174,6 +174,11 @@ impl Ring {
         each!(self, ring => ring.reset(fd));
     }
 
+    /// Whether closing the connection resets it, also when the process dies and the kernel closes it.
+    pub fn reset_on_close(&mut self, fd: Fd, reset: bool) {
+        each!(self, ring => ring.reset_on_close(fd, reset));
+    }
+
     /// Takes a socket out of this ring without closing it, for another ring to adopt. Nothing may be in
     /// flight on it.
     pub fn detach(&mut self, fd: Fd) {

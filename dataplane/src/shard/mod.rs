@@ -90,8 +90,11 @@ impl Shard {
         for completion in self.completions.drain(..) {
             match completion.outcome {
                 Outcome::Accepted(result) => {
-                    self.job
-                        .on_accepted(&mut self.wires, completion.token.index(), result, completion.more);
+                    let listener = completion.token.index();
+                    if !completion.more {
+                        self.wires.on_accept_ended(listener, result.is_err());
+                    }
+                    self.job.on_accepted(&mut self.wires, listener, result);
                 }
                 _ => self.wires.on_completion(completion),
             }
@@ -126,11 +129,10 @@ impl Job {
         wires: &mut Wires,
         listener: u32,
         result: io::Result<(Fd, Option<SocketAddr>)>,
-        more: bool,
     ) {
         match self {
-            Self::Relay(relay) => relay.on_accepted(wires, listener, result, more),
-            Self::Bridge(bridge) => bridge.on_accepted(wires, listener, result, more),
+            Self::Relay(relay) => relay.on_accepted(wires, result),
+            Self::Bridge(bridge) => bridge.on_accepted(wires, listener, result),
         }
     }
 

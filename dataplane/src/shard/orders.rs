@@ -11,8 +11,7 @@ use viaduct_proto::time::Now;
 use crate::mailbox;
 use crate::wire::Moved;
 
-/// Told to a shard.
-#[derive(Debug)]
+/// Told to a shard. Not printable: tickets and tokens are in it.
 pub enum Order {
     /// Relay: take over a connection whose hybrid connection lives here.
     Adopt(Box<Handover>),
@@ -42,7 +41,6 @@ pub enum Order {
 }
 
 /// A connection that moves to the shard of its hybrid connection, after its head and before its first payload byte.
-#[derive(Debug)]
 pub struct Handover {
     /// The connection.
     pub moved: Moved,
@@ -52,6 +50,27 @@ pub struct Handover {
     pub unread: Vec<u8>,
     /// When the connection was accepted (deadline of the handshake).
     pub since: Now,
+}
+
+impl std::fmt::Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handover")
+            .field("moved", &self.moved)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Adopt(_) => "Adopt(..)",
+            Self::Resolved { .. } => "Resolved(..)",
+            Self::Token { .. } => "Token(..)",
+            Self::Rendezvous { .. } => "Rendezvous(..)",
+            Self::Stop => "Stop",
+        })
+    }
 }
 
 /// Asked of the control thread.
@@ -68,13 +87,17 @@ pub enum Ask {
         /// TCP port.
         port: u16,
     },
-    /// A forward could not start: for the policy on such failures.
+    /// A remote forward could not start or went offline: for the policy on such failures.
     ForwardFailed {
+        /// Its number.
+        remote: usize,
         /// What failed, ready to print.
         text: String,
     },
-    /// A forward has started (its socket listens, or its listener is registered).
+    /// A remote forward has started: its listener is registered.
     ForwardStarted {
+        /// Its number.
+        remote: usize,
         /// What started, ready to print.
         text: String,
     },

@@ -38,7 +38,7 @@ pub fn stream(addr: &SocketAddr, blocking: Blocking) -> io::Result<RawFd> {
     check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | mode, 0) })
 }
 
-/// A listening TCP socket on `addr`, with `SO_REUSEADDR` and, if asked for, `SO_REUSEPORT`.
+/// A listening TCP socket on `addr`, with `SO_REUSEADDR` and, if asked for, `SO_REUSEPORT`. An IPv6 socket takes IPv6 only.
 ///
 /// # Errors
 /// What `socket`, `bind` or `listen` says; `EADDRINUSE` most of the time.
@@ -48,6 +48,10 @@ pub fn listener(addr: &SocketAddr, reuse_port: bool, blocking: Blocking) -> io::
         set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         if reuse_port {
             set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
+        if addr.is_ipv6() {
+            // So that `::` and `0.0.0.0` can be listened on side by side.
+            set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
         }
         bind(fd, addr)?;
         // JUSTIFICATION: std listens only while binding, with a backlog of its own.
@@ -100,13 +104,14 @@ pub fn set_send_buffer(fd: RawFd, bytes: u32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
 }
 
-/// Makes the next close a reset (`SO_LINGER` of zero seconds).
+/// Makes the next close a reset (`SO_LINGER` of zero seconds), also the one that the kernel does when the process dies; or
+/// an orderly end again.
 ///
 /// # Errors
 /// What `setsockopt` says.
-pub fn set_reset_on_close(fd: RawFd) -> io::Result<()> {
+pub fn set_reset_on_close(fd: RawFd, reset: bool) -> io::Result<()> {
     let linger = libc::linger {
-        l_onoff: 1,
+        l_onoff: i32::from(reset),
         l_linger: 0,
     };
     // JUSTIFICATION: std has no stable linger option.

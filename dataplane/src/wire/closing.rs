@@ -1,9 +1,19 @@
 //! Ending connections, in two phases: first every operation in flight comes back, then the fd is closed.
 
-use super::{Armed, End, GOODBYE, LINGER, Life, WireId, Wires, kind};
+use super::{Armed, End, GOODBYE, LINGER, Life, STALLED, WireId, Wires, kind};
 use crate::ring::Token;
 
 impl Wires {
+    /// From now on the peer sees a reset if this process dies: for protocols in which an end of stream says that all has been
+    /// said.
+    pub fn guard(&mut self, id: WireId) {
+        if let Some(wire) = self.get(id) {
+            wire.guarded = true;
+            let fd = wire.fd;
+            self.ring.reset_on_close(fd, true);
+        }
+    }
+
     /// Ends our direction after what is queued; the other direction stays.
     pub fn half_close(&mut self, id: WireId) {
         if let Some(wire) = self.get(id)
@@ -17,6 +27,7 @@ impl Wires {
     /// The role is done: what is queued is sent, our direction ends, the peer's end is awaited for a short while (closing
     /// with unread bytes would reset the connection and destroy what we sent last), then the connection is closed.
     pub fn finish(&mut self, id: WireId) {
+        let now = self.now;
         let Some(wire) = self.get(id) else { return };
         if wire.life != Life::Open {
             return;
@@ -25,14 +36,25 @@ impl Wires {
             return self.abort(id);
         }
         wire.life = Life::Finishing;
+        wire.tx.last_taken = now;
         wire.rx.quiet = false;
         let done = wire.tx.end == End::Done;
         let ended = wire.rx.ended;
         if wire.tx.end == End::Not {
             wire.tx.end = End::Wanted;
         }
+        // What waits for the end of a handshake that no role waits for any more will never be sent.
+        let unsent = if wire.tls.as_ref().is_some_and(|tls| !tls.may_send()) {
+            wire.tx.pending.take()
+        } else {
+            None
+        };
         if let Armed::Poll(key) = wire.rx.armed {
             self.ring.cancel(key);
+        }
+        if let Some(unsent) = unsent {
+            self.queued_all -= unsent.len();
+            self.spare_gather(unsent);
         }
         match (done, ended) {
             (true, true) => self.end(id, false),
@@ -65,9 +87,12 @@ impl Wires {
     }
 
     pub(super) fn on_linger_over(&mut self, id: WireId) {
+        let now = self.now;
         let Some(wire) = self.get(id) else { return };
         wire.linger = None;
+        let is_read = wire.tx.in_flight.is_some() && now.since(wire.tx.last_taken) < STALLED;
         match wire.life {
+            Life::Finishing if is_read => self.set_linger(id, LINGER),
             Life::Finishing => self.end(id, true),
             Life::Goodbye => self.end(id, false),
             Life::Open | Life::Ending { .. } => {}
@@ -105,10 +130,12 @@ impl Wires {
             self.cancel_timer(key);
         }
         if reset {
-            self.ring.reset(wire.fd);
-        } else {
-            self.ring.close(wire.fd);
+            return self.ring.reset(wire.fd);
         }
+        if wire.guarded {
+            self.ring.reset_on_close(wire.fd, false);
+        }
+        self.ring.close(wire.fd);
     }
 }
 
@@ -116,7 +143,7 @@ impl Armed {
     const fn key(self) -> Option<crate::ring::OpKey> {
         match self {
             Self::Receive(key) | Self::Poll(key) => Some(key),
-            Self::Nothing | Self::Starved => None,
+            Self::Nothing | Self::Starved | Self::Deferred => None,
         }
     }
 }

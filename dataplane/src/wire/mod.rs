@@ -44,12 +44,11 @@ pub use tls::TlsError;
 
 /// Silence after which a connection waits by poll and not by receive.
 pub const IDLE_AFTER: Duration = Duration::from_secs(10);
-/// Most bytes queued on one connection before its source is paused, while memory is plentiful.
-pub const HIGH_WATER: usize = 256 * 1024;
-/// Least bytes at which a source is paused, however short memory is.
-pub const HIGH_WATER_MIN: usize = 16 * 1024;
-/// How long a finished connection may take to send its queue and to say goodbye.
+/// How long a finished connection may take to send its queue and to say goodbye, unless its reader is slow.
 pub const LINGER: Duration = Duration::from_secs(10);
+/// How long the reader of a finished connection may take nothing of what is queued for it. It is long because a reader may
+/// itself wait for a slow one behind it, and while a stream runs there is no such limit at all.
+pub const STALLED: Duration = Duration::from_secs(3600);
 /// How long a connection that has said goodbye waits for the peer's end.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -120,6 +119,8 @@ struct Wire {
     connecting: Option<OpKey>,
     /// Runs out when the connection has not ended in time.
     linger: Option<TimerKey>,
+    /// Until it is closed in order, the kernel resets it if the process dies.
+    guarded: bool,
     rx: Rx,
     tx: Tx,
 }
@@ -157,17 +158,23 @@ enum Armed {
     Poll(OpKey),
     /// The pool was empty; the wire is in the list of the starved.
     Starved,
+    /// What was received waits for a later turn.
+    Deferred,
 }
 
 #[derive(Debug)]
 struct Tx {
     in_flight: Option<OpKey>,
     in_flight_len: usize,
+    /// When the peer took something last, or the connection was finished.
+    last_taken: Now,
     /// Plaintext not yet handed to the ring.
     pending: Option<Box<Gather>>,
     /// Ciphertext that must go before `pending`: handshake and alerts.
     protocol: Vec<u8>,
     end: End,
+    /// Sending has failed; what the peer sent before is still read, then the connection is reported broken.
+    broken: Option<io::Error>,
     /// In the list of wires to flush at the end of the turn.
     dirty: bool,
 }

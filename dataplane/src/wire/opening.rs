@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
@@ -11,6 +12,9 @@ use viaduct_proto::time::Now;
 use super::tls::Tls;
 use super::{Armed, End, Life, Rx, Tx, Wire, WireError, WireEvent, WireId, Wires, kind};
 use crate::ring::{Fd, Op, Token};
+
+/// Pause after accepting failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection on its way to another shard: nothing is in flight, nothing is queued.
 #[derive(Debug)]
@@ -21,10 +25,29 @@ pub struct Moved {
 }
 
 impl Wires {
-    /// Starts accepting on a listening socket; completions carry `index` and come to the role directly.
-    pub fn accept(&mut self, fd: Fd, index: u32) {
-        self.ring
-            .submit(Op::Accept { fd }, Token::new(index, 0, kind::ACCEPT));
+    /// Starts accepting on a listening socket. Its completions go to the role, under the number returned: 0, 1, ….
+    pub fn accept(&mut self, fd: Fd) -> u32 {
+        let listener = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
+        self.listeners.push(fd);
+        self.accept_again(listener);
+        listener
+    }
+
+    /// Accepting has ended on a listener: it goes on at once, or after a failure (no descriptors, mostly) a little later.
+    pub fn on_accept_ended(&mut self, listener: u32, failed: bool) {
+        if failed {
+            let token = Token::new(listener, 0, kind::ACCEPT);
+            self.set_timer(self.now.after(ACCEPT_PAUSE), token);
+        } else {
+            self.accept_again(listener);
+        }
+    }
+
+    pub(super) fn accept_again(&mut self, listener: u32) {
+        if let Some(fd) = self.listeners.get(listener as usize) {
+            self.ring
+                .submit(Op::Accept { fd: *fd }, Token::new(listener, 0, kind::ACCEPT));
+        }
     }
 
     /// Takes an accepted connection, with TLS if a configuration is given.
@@ -153,6 +176,7 @@ impl Wire {
             life: Life::Open,
             connecting: None,
             linger: None,
+            guarded: false,
             rx: Rx {
                 armed: Armed::Nothing,
                 wanted: true,
@@ -164,9 +188,11 @@ impl Wire {
             tx: Tx {
                 in_flight: None,
                 in_flight_len: 0,
+                last_taken: now,
                 pending: None,
                 protocol: Vec::new(),
                 end: End::Not,
+                broken: None,
                 dirty: false,
             },
         }

@@ -10,6 +10,8 @@ use crate::sys::errno;
 
 /// Full buffers in a row that make a connection hot.
 const HOT_AFTER: u8 = 2;
+/// TLS handshake steps in one turn: each may cost a signature, and the other connections wait.
+const HANDSHAKES_PER_TURN: u32 = 32;
 /// A receive of at least this many bytes fills a small buffer, as far as heat is concerned.
 const FULL: usize = 16 * 1024;
 
@@ -19,6 +21,12 @@ impl Wires {
         if let Some(wire) = self.get(id) {
             wire.rx.wanted = false;
         }
+    }
+
+    /// The role takes no data from this connection.
+    #[must_use]
+    pub fn is_paused(&self, id: WireId) -> bool {
+        self.peek(id).is_some_and(|wire| !wire.rx.wanted)
     }
 
     /// The role takes data again.
@@ -75,8 +83,7 @@ impl Wires {
             wire.rx.quiet = false;
         }
         let broken = result.is_ok_and(|ready| ready.error);
-        let receives = wire.rx.wanted && !wire.rx.ended;
-        if broken && !receives && wire.life == Life::Open {
+        if broken && wire.rx.ended && wire.life == Life::Open {
             self.fail(id, WireError::Io(io::ErrorKind::ConnectionReset.into()));
         } else {
             self.mark_dirty(id);
@@ -97,10 +104,13 @@ impl Wires {
             Life::Ending { .. } => self.reap(id),
             Life::Finishing | Life::Goodbye => self.on_drained_bytes(id, result),
             Life::Open => match (result, lease) {
-                (Ok(0), _) => {
-                    wire.rx.ended = true;
-                    self.events.push_back((id, WireEvent::Eof));
-                }
+                (Ok(0), _) => match wire.tx.broken.take() {
+                    Some(error) => self.fail(id, WireError::Io(error)),
+                    None => {
+                        wire.rx.ended = true;
+                        self.events.push_back((id, WireEvent::Eof));
+                    }
+                },
                 (Ok(n), Some(lease)) => {
                     wire.rx.last_data = now;
                     wire.rx.full = if n >= FULL {
@@ -133,6 +143,15 @@ impl Wires {
     }
 
     fn on_bytes(&mut self, id: WireId, mut lease: Lease) {
+        let turn_is_full = self.handshakes >= HANDSHAKES_PER_TURN;
+        let Some(wire) = self.get(id) else { return };
+        if wire.tls.as_ref().is_some_and(|tls| !tls.may_send()) {
+            if turn_is_full {
+                wire.rx.armed = Armed::Deferred;
+                return self.deferred.push_back((id, lease));
+            }
+            self.handshakes += 1;
+        }
         let Some(wire) = self.get(id) else { return };
         let Some(mut tls) = wire.tls.take() else {
             self.events.push_back((id, WireEvent::Data(lease)));
@@ -140,7 +159,7 @@ impl Wires {
         };
         let mut protocol = Vec::new();
         let mut plain: Vec<Lease> = Vec::new();
-        let bulk = lease.filled() > FULL;
+        let bulk = lease.filled() > self.small.data_len();
         let mut no_memory = false;
         let result = tls.receive(
             lease.data_mut(),
@@ -179,22 +198,43 @@ impl Wires {
         }
     }
 
-    /// A buffer for about `len` bytes. Where the pools are empty a buffer of its own serves: bytes that were received must
-    /// go on, and their number is bounded by what the receive buffers could hold. `None`: the system has no memory.
+    /// Takes up handshakes that the last turn had no time for; nothing more is received from them meanwhile.
+    pub(super) fn take_deferred(&mut self) {
+        self.handshakes = 0;
+        for _ in 0..self.deferred.len().min(HANDSHAKES_PER_TURN as usize) {
+            let Some((id, lease)) = self.deferred.pop_front() else {
+                return;
+            };
+            if let Some(wire) = self.get(id)
+                && wire.rx.armed == Armed::Deferred
+            {
+                wire.rx.armed = Armed::Nothing;
+                self.mark_dirty(id);
+                self.on_bytes(id, lease);
+            }
+        }
+    }
+
+    /// A buffer for about `len` bytes of plaintext or ciphertext. Where the pools are short a buffer of its own serves, so
+    /// that readers who take nothing cannot pin what receiving needs; queues are bounded by their bytes. `None`: the
+    /// system has no memory.
     pub(super) fn lease_for(&self, len: usize) -> Option<Lease> {
         let large = if len > self.small.data_len() {
             self.large.take()
         } else {
             None
         };
-        large.or_else(|| self.small.take()).or_else(|| {
-            let own = Pool::new(PoolConfig {
-                data_len: self.small.data_len(),
-                count: 1,
+        let short = self.small.free() < self.small.count() / 4;
+        large
+            .or_else(|| if short { None } else { self.small.take() })
+            .or_else(|| {
+                let own = Pool::new(PoolConfig {
+                    data_len: self.small.data_len(),
+                    count: 1,
+                })
+                .ok()?;
+                own.take()
             })
-            .ok()?;
-            own.take()
-        })
     }
 
     /// Bytes for a connection that no role owns: they are dropped, only the end counts.
@@ -208,11 +248,11 @@ impl Wires {
                 }
             }
             Ok(_) => self.mark_dirty(id),
-            Err(error) if is_transient(&error) || errno::is_out_of_buffers(&error) => {
-                // The linger timer bounds how often this is tried.
-                wire.rx.quiet = true;
-                self.mark_dirty(id);
+            Err(error) if errno::is_out_of_buffers(&error) => {
+                wire.rx.armed = Armed::Starved;
+                self.starved.push_back(id);
             }
+            Err(error) if is_transient(&error) => self.mark_dirty(id),
             Err(error) if errno::is_cancelled(&error) => self.mark_dirty(id),
             Err(_) => self.end(id, true),
         }
@@ -248,8 +288,8 @@ impl Wires {
         }
     }
 
-    /// Connections that have been silent go over to waiting by poll; of those that are paused, or whose peer has ended its
-    /// direction, at least a reset is noticed.
+    /// Connections that have been silent go over to waiting by poll; of those whose peer has ended its direction at least a
+    /// reset is noticed. Those that are paused are let be: what the kernel holds of them comes before any error.
     pub(super) fn sweep_idle(&mut self) {
         if self.now < self.next_sweep {
             return;
@@ -261,24 +301,20 @@ impl Wires {
             .filter(|(_, w)| w.life == Life::Open && now.since(w.rx.last_data) >= IDLE_AFTER)
             .filter(|(_, w)| match w.rx.armed {
                 Armed::Receive(_) => true,
-                Armed::Nothing => (!w.rx.wanted || w.rx.ended) && w.connecting.is_none(),
-                Armed::Poll(_) | Armed::Starved => false,
+                Armed::Nothing => w.rx.ended && w.connecting.is_none(),
+                Armed::Poll(_) | Armed::Starved | Armed::Deferred => false,
             })
             .map(|(id, _)| id)
             .collect();
         for id in silent {
             let Some(wire) = self.get(id) else { continue };
             let fd = wire.fd;
-            let flags = if wire.rx.ended {
-                Interest::ERROR
-            } else {
-                Interest::HANGUP
-            };
             if let Armed::Receive(key) = wire.rx.armed {
                 wire.rx.quiet = true;
                 self.ring.cancel(key);
             } else {
                 let token = Token::new(id.index, id.generation, kind::POLL);
+                let flags = Interest::ERROR;
                 let key = self.ring.submit(Op::Poll { fd, flags }, token);
                 if let Some(wire) = self.get(id) {
                     wire.rx.armed = Armed::Poll(key);

@@ -8,10 +8,11 @@ use std::time::Duration;
 use slab::Slab;
 use viaduct_proto::time::{Now, UnixTime};
 
-use super::{HIGH_WATER, HIGH_WATER_MIN, IDLE_AFTER, Life, Tx, Wire, WireEvent, WireId, kind};
+use super::{IDLE_AFTER, Life, Tx, Wire, WireEvent, WireId, kind};
 use crate::buf::{Chunk, Gather, Lease, Pool, PoolConfig};
+use crate::config::limits::{HIGH_WATER, HIGH_WATER_MIN};
 use crate::observe::{Counter, Counters};
-use crate::ring::{Completion, Outcome, Ring, Token};
+use crate::ring::{Completion, Fd, Outcome, Ring, Token};
 use crate::timer::{TimerKey, Timers};
 
 /// Plaintext of one record plus room for frame headers.
@@ -61,11 +62,16 @@ pub struct Wires {
     generations: Vec<u32>,
     pub(super) connections_max: usize,
     pub(super) now: Now,
+    /// Sockets that accept, by number.
+    pub(super) listeners: Vec<Fd>,
     /// Wires to flush at the end of the turn.
     pub(super) dirty: Vec<WireId>,
     /// Wires whose receive found the pool empty.
     pub(super) starved: VecDeque<WireId>,
     pub(super) events: VecDeque<(WireId, WireEvent)>,
+    /// Handshake bytes that wait for a later turn, and how many were taken in this one.
+    pub(super) deferred: VecDeque<(WireId, Lease)>,
+    pub(super) handshakes: u32,
     /// When to look for idle connections next.
     pub(super) next_sweep: Now,
     /// Where small pieces of plaintext are put together for one TLS record.
@@ -108,9 +114,12 @@ impl Wires {
             generations: Vec::new(),
             connections_max: config.connections,
             now,
+            listeners: Vec::new(),
             dirty: Vec::new(),
             starved: VecDeque::new(),
             events: VecDeque::new(),
+            deferred: VecDeque::new(),
+            handshakes: 0,
             next_sweep: now.after(IDLE_AFTER),
             stage: Vec::new(),
             spare_gathers: Vec::new(),
@@ -131,9 +140,10 @@ impl Wires {
     pub fn wait(&mut self, completions: &mut Vec<Completion>, timers: &mut Vec<Token>) -> io::Result<()> {
         self.turns += 1;
         self.feed_starved();
+        self.take_deferred();
         self.flush();
         // Flushing can fail connections; their roles are to hear of it before the shard sleeps.
-        let deadline = if self.events.is_empty() {
+        let deadline = if self.events.is_empty() && self.deferred.is_empty() {
             self.next_deadline()
         } else {
             self.now
@@ -188,11 +198,13 @@ impl Wires {
         if token.kind() >= kind::TIMERS {
             return Some(token);
         }
-        if token.kind() == kind::LINGER {
-            self.on_linger_over(WireId {
+        match token.kind() {
+            kind::LINGER => self.on_linger_over(WireId {
                 index: token.index(),
                 generation: token.generation(),
-            });
+            }),
+            kind::ACCEPT => self.accept_again(token.index()),
+            _ => {}
         }
         None
     }

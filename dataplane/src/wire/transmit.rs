@@ -3,8 +3,9 @@
 use std::io;
 
 use super::tls::{FRAGMENT_MAX, Tls, TlsError, sealed_len};
-use super::{End, Life, WireError, WireEvent, WireId, Wires, kind};
+use super::{End, Life, Wire, WireError, WireEvent, WireId, Wires, kind};
 use crate::buf::{Chunk, Gather, Lease};
+use crate::config::limits::HIGH_WATER_MIN;
 use crate::ring::{Op, Token};
 
 /// A chunk of at least this many bytes is encrypted where it is; smaller ones share a record.
@@ -13,7 +14,8 @@ const OWN_RECORD: usize = 4 * 1024;
 impl Wires {
     /// Queues bytes. A connection that is gone takes them and drops them: its end is reported separately.
     pub fn send(&mut self, id: WireId, chunk: Chunk) {
-        if chunk.is_empty() || self.peek(id).is_none_or(|wire| wire.life != Life::Open) {
+        let open = |wire: &Wire| wire.life == Life::Open && wire.tx.broken.is_none();
+        if chunk.is_empty() || !self.peek(id).is_some_and(open) {
             return;
         }
         let chunk = self.unpin(chunk);
@@ -27,10 +29,18 @@ impl Wires {
                 wire.tx.pending = fresh;
             }
             if let Some(pending) = &mut wire.tx.pending {
-                pending.push(chunk);
+                pending.push_merging(chunk);
             }
         }
         self.mark_dirty(id);
+    }
+
+    /// Sends an answer that a peer can provoke as often as it likes, unless the peer does not even read the earlier ones.
+    /// A pong may be left out like this: only the latest ping needs an answer (RFC 6455 section 5.5.3).
+    pub fn send_if_read(&mut self, id: WireId, chunk: Chunk) {
+        if self.queued(id) <= HIGH_WATER_MIN {
+            self.send(id, chunk);
+        }
     }
 
     /// Hands what has gathered to the ring, and arms receives.
@@ -43,7 +53,7 @@ impl Wires {
                 self.arm(id);
             }
         }
-        // Nothing above marks a connection dirty, except failures, whose events the next turn delivers.
+        // A connection that goes over to its goodbye has marked itself again, to drain what the peer still sends.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
@@ -94,8 +104,10 @@ impl Wires {
         result: io::Result<usize>,
         mut gather: Box<Gather>,
     ) -> Option<()> {
+        let now = self.now;
         let wire = self.get(id)?;
         wire.tx.in_flight = None;
+        wire.tx.last_taken = now;
         let in_flight = std::mem::take(&mut wire.tx.in_flight_len);
         let ending = matches!(wire.life, Life::Ending { .. });
         self.queued_all -= in_flight;
@@ -109,7 +121,7 @@ impl Wires {
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 self.spare_gather(gather);
-                self.fail(id, WireError::Io(error));
+                self.on_send_failed(id, error);
                 return Some(());
             }
         }
@@ -126,6 +138,25 @@ impl Wires {
             self.events.push_back((id, WireEvent::Drained));
         }
         Some(())
+    }
+
+    /// The peer takes nothing more. What it said before may still be in the receive queue and comes first: its last bytes
+    /// and its Close, mostly.
+    fn on_send_failed(&mut self, id: WireId, error: io::Error) {
+        let Some(wire) = self.get(id) else { return };
+        let readable = wire.rx.wanted && !wire.rx.ended && wire.life == Life::Open;
+        let pending = wire.tx.pending.take();
+        if readable {
+            wire.tx.broken = Some(error);
+        } else {
+            self.fail(id, WireError::Io(error));
+        }
+        if let Some(pending) = pending {
+            self.queued_all -= pending.len();
+            self.spare_gather(pending);
+        }
+        self.mark_dirty(id);
+        self.events.push_back((id, WireEvent::Drained));
     }
 
     /// Turns what waits into ciphertext: first the protocol's own bytes, then as many records as the data needs, then

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use viaduct::ring::sim::SimConfig;
-use viaduct_proto::ws::OpCode;
+use viaduct_proto::ws::{CloseCode, OpCode};
 
 use crate::harness::for_each_seed;
 use crate::scene::flow::{Message, MessageFlow};
@@ -26,22 +26,24 @@ impl Talks {
     pub(crate) fn new(config: SimConfig, shards: usize, sizes: &Sizes) -> Self {
         let mut scene = Scene::new(config);
         scene.start_relay(RELAY, shards, sizes);
-        let parts = TalkParts::default();
-        let mut listeners = Vec::new();
-        for (index, path) in PATHS.into_iter().enumerate() {
-            let rng = scene.fork_rng();
-            let from = host(100 + index as u8);
-            let listener = Listener::new(&scene.net, from, path, Rc::clone(&parts), rng);
-            listeners.push(scene.add(listener));
-        }
         let mut talks = Self {
             scene,
-            parts,
-            listeners,
+            parts: TalkParts::default(),
+            listeners: Vec::new(),
             senders: BTreeMap::new(),
         };
+        (0..PATHS.len()).for_each(|path| talks.add_listener(path));
         assert!(talks.await_listeners(), "the listeners come online");
         talks
+    }
+
+    /// One more listener for a path.
+    pub(crate) fn add_listener(&mut self, path: usize) {
+        let rng = self.scene.fork_rng();
+        let from = host(100 + self.listeners.len() as u8);
+        let parts = Rc::clone(&self.parts);
+        let listener = Listener::new(&self.scene.net, from, PATHS[path], parts, rng);
+        self.listeners.push(self.scene.add(listener));
     }
 
     pub(crate) fn await_listeners(&mut self) -> bool {
@@ -53,10 +55,15 @@ impl Talks {
 
     /// A sender comes, for the listeners of a path drawn.
     pub(crate) fn send(&mut self, number: u32, part: TalkPart) {
-        let path = self.scene.rng.choice(PATHS).expect("there are paths");
+        let path = self.scene.rng.usize(..PATHS.len());
+        self.send_to(path, number, part);
+    }
+
+    /// A sender comes for the listeners of a path.
+    pub(crate) fn send_to(&mut self, path: usize, number: u32, part: TalkPart) {
         let rng = self.scene.fork_rng();
         let from = host(120 + (number % 100) as u8);
-        let sender = Talker::sender(&self.scene.net, from, path, number, &part, rng);
+        let sender = Talker::sender(&self.scene.net, from, PATHS[path], number, &part, rng);
         self.parts.borrow_mut().insert(number, part);
         let sender = self.scene.add(sender);
         self.senders.insert(number, sender);
@@ -139,19 +146,26 @@ impl Talks {
 /// A stream with some messages in both directions.
 pub(crate) fn some_talk(rng: &mut fastrand::Rng) -> TalkPart {
     let answers = rng.u8(..3);
-    TalkPart {
+    let sender = TalkHabit {
+        answers: answers == 1,
+        is_eager: answers != 1 && rng.u8(..4) == 0,
+        ..TalkHabit::default()
+    };
+    let listener = TalkHabit {
+        answers: answers == 2,
+        ..TalkHabit::default()
+    };
+    let part = TalkPart {
         up: MessageFlow::new(some_messages(rng)),
         down: MessageFlow::new(some_messages(rng)),
-        sender: TalkHabit {
-            answers: answers == 1,
-            ..TalkHabit::default()
-        },
-        listener: TalkHabit {
-            answers: answers == 2,
-            ..TalkHabit::default()
-        },
+        sender,
+        listener,
         greeting: Greeting::Accept(Duration::from_millis(rng.u64(..50))),
+    };
+    for flow in [&part.up, &part.down] {
+        flow.borrow_mut().farewell = rng.choice(FAREWELLS).expect("there are some");
     }
+    part
 }
 
 pub(crate) fn some_messages(rng: &mut fastrand::Rng) -> Vec<Message> {
@@ -245,4 +259,10 @@ fn streams_survive_the_loss_of_their_control_channel() {
 
 /// Longer than everything that relay or peer waits for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
+const FAREWELLS: [(CloseCode, &str); 4] = [
+    (CloseCode::NORMAL, "done"),
+    (CloseCode::NORMAL, ""),
+    (CloseCode::GOING_AWAY, "to lunch"),
+    (CloseCode(4999), "für heute"),
+];
 pub(crate) const PATHS: [&str; 3] = ["one", "two/deep", "three"];

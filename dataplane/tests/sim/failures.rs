@@ -29,13 +29,11 @@ fn a_sender_or_rendezvous_is_reset_at_any_step() {
         }
         some_steps(&mut talks.scene, 120);
         let victim = rng.u32(..3);
-        let far = |talks: &Talks| {
-            let holder = talks.listeners.iter();
-            holder
-                .cloned()
-                .find(|listener| listener.borrow().talkers.contains_key(&victim))
-        };
-        match far(&talks) {
+        let far = talks
+            .listeners
+            .iter()
+            .find(|listener| listener.borrow().talkers.contains_key(&victim));
+        match far {
             Some(listener) if rng.bool() => {
                 let mut listener = listener.borrow_mut();
                 listener.talkers.get_mut(&victim).expect("it is there").reset();
@@ -156,9 +154,7 @@ fn die_and_come_back(
 ) {
     let pause = Duration::from_millis(rng.u64(..10_000));
     tunnel.scene.kill(victim);
-    if victim != RELAY {
-        tunnel.cut();
-    }
+    tunnel.cut(victim);
     if victim == TARGET {
         tunnel.service.borrow_mut().die();
     }

@@ -106,11 +106,14 @@ impl Tunnel {
         assert!(over, "streams hang: {:?}", self.outcomes());
     }
 
-    /// Somebody who carries the bytes of all streams is killed.
-    pub(crate) fn cut(&self) {
+    /// A host is killed. Of a service without further ado the kernel ends connections as if in order; of a bridge only
+    /// those that it has taken just now.
+    pub(crate) fn cut(&self, victim: IpAddr) {
         for part in self.parts.borrow().values() {
-            part.up.borrow_mut().cut = true;
-            part.down.borrow_mut().cut = true;
+            let mut flows = [part.up.borrow_mut(), part.down.borrow_mut()];
+            let fresh = flows.iter().all(|flow| flow.got == 0);
+            let cut = victim == TARGET || (victim != RELAY && fresh);
+            flows.iter_mut().for_each(|flow| flow.cut |= cut);
         }
     }
 

@@ -22,8 +22,6 @@ pub(super) struct Flight {
     pub(super) closed: bool,
     /// A try is on the agenda.
     try_planned: bool,
-    /// When the newest completion becomes visible: the next one is not earlier.
-    visible: Now,
 }
 
 /// An entry of the agenda.
@@ -53,7 +51,6 @@ impl Flight {
             connect_to,
             closed: false,
             try_planned: false,
-            visible: Now(0),
         }
     }
 }
@@ -73,8 +70,8 @@ impl SimRing {
 
     /// The operation has been executed: lets its socket go and plans the final completion.
     fn land(&mut self, key: OpKey, result: io::Result<usize>, provided: Option<Lease>) {
-        self.untie(key);
         let at = self.visible_at(key);
+        self.untie(key);
         self.plan(
             at,
             Step::End {
@@ -217,10 +214,10 @@ impl SimRing {
                 let end = world.faults.config.accept_end;
                 !world.faults.chance(end)
             };
+            let at = self.visible_at(key);
             if !more {
                 self.untie(key);
             }
-            let at = self.visible_at(key);
             self.plan(at, Step::Accepted { key, result, more });
             if !more {
                 return;
@@ -365,14 +362,16 @@ impl SimRing {
         Some(entry)
     }
 
+    /// When a completion becomes visible: not before those of operations on the same socket that were executed earlier.
     fn visible_at(&mut self, key: OpKey) -> Now {
-        let delay = self.net.world().faults.op_delay();
-        let at = self.net.now().after(delay);
-        let Some(flight) = self.flights.get_mut(&key.index) else {
+        let id = self.flights.get(&key.index).and_then(|flight| flight.socket);
+        let mut world = self.net.world();
+        let at = world.now.after(world.faults.op_delay());
+        let Some(socket) = id.and_then(|id| world.sockets.get_mut(&id)) else {
             return at;
         };
-        flight.visible = flight.visible.max(at);
-        flight.visible
+        socket.visible = socket.visible.max(at);
+        socket.visible
     }
 
     fn give(&mut self, completion: Completion, out: &mut Vec<Completion>) {

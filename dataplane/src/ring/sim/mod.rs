@@ -16,7 +16,8 @@
 //!   case.
 //! * An operation holds its socket: after `close` the peer learns nothing until the last one has ended, while the
 //!   number may name another socket at once. What the numbers of a host mean is kept by the network.
-//! * Completions of one operation keep their order; those of different operations change places.
+//! * Completions of one socket keep the order in which its operations were executed, as the kernel's do: only the first
+//!   one after a reset is told of it. Those of different sockets change places.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -256,12 +257,17 @@ impl SimRing {
 
     /// See [`Ring::reset`](super::Ring::reset). What is on the way may be lost.
     pub fn reset(&mut self, fd: Fd) {
+        self.reset_on_close(fd, true);
+        self.close(fd);
+    }
+
+    /// See [`Ring::reset_on_close`](super::Ring::reset_on_close).
+    pub fn reset_on_close(&mut self, fd: Fd, reset: bool) {
         if let Some(id) = self.id_of(fd)
             && let Some(socket) = self.net.world().sockets.get_mut(&id)
         {
-            socket.linger_zero = true;
+            socket.linger_zero = reset;
         }
-        self.close(fd);
     }
 
     /// See [`Ring::detach`](super::Ring::detach).

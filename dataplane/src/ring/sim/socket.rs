@@ -74,6 +74,8 @@ pub(super) struct Socket {
     /// `SO_LINGER` with zero seconds: closing resets.
     pub(super) linger_zero: bool,
     pub(super) unacked: usize,
+    /// When the newest completion of an operation on it becomes visible.
+    pub(super) visible: Now,
     pub(super) wire: VecDeque<Packet>,
     /// When the newest packet in `wire` arrives.
     pub(super) last_arrival: Now,
@@ -98,6 +100,7 @@ impl Socket {
             error: None,
             linger_zero: false,
             unacked: 0,
+            visible: Now(0),
             wire: VecDeque::new(),
             last_arrival: Now(0),
             timeout: None,

@@ -201,9 +201,15 @@ impl UringRing {
     pub fn reset(&mut self, fd: Fd) {
         if self.fds.get_mut(fd).is_some_and(|socket| !socket.closing) {
             // A socket that refuses the option has no connection to reset.
-            drop(socket::set_reset_on_close(fd.0));
+            drop(socket::set_reset_on_close(fd.0, true));
             self.close(fd);
         }
+    }
+
+    /// See [`Ring::reset_on_close`](super::Ring::reset_on_close).
+    pub fn reset_on_close(&mut self, fd: Fd, reset: bool) {
+        // A socket that refuses the option has no connection to end.
+        drop(socket::set_reset_on_close(fd.0, reset));
     }
 
     /// See [`Ring::detach`](super::Ring::detach).

@@ -19,9 +19,12 @@ use super::{KEY, RELAY_NAME, RELAY_PORT, RULE};
 pub(crate) struct Forwards {
     /// TCP port, hybrid connection, logical port.
     pub(crate) locals: Vec<(u16, &'static str, &'static str)>,
-    /// Hybrid connection; logical port, host and TCP port of each target.
-    pub(crate) remotes: Vec<(&'static str, Vec<(&'static str, &'static str, u16)>)>,
+    /// Hybrid connection, and its targets.
+    pub(crate) remotes: Vec<(&'static str, Vec<Destination>)>,
 }
+
+/// Logical port, host and TCP port.
+type Destination = (&'static str, &'static str, u16);
 
 pub(crate) fn bridge_config(forwards: &Forwards) -> BridgeConfig {
     let key = Arc::new(sas::Key::new(KEY));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use viaduct_proto::ws::OpCode;
+use viaduct_proto::ws::{CloseCode, CloseFrame, OpCode};
 
 /// Bytes of one direction. What arrives is compared on arrival: in order, once, and never more than was sent.
 #[derive(Debug)]
@@ -15,8 +15,7 @@ pub(crate) struct Flow {
     pub(crate) got: usize,
     /// The reader has seen the regular end.
     pub(crate) eof: bool,
-    /// A process that had the bytes in its hands was killed. Its kernel may end the connection as if in order, so an early
-    /// end says nothing.
+    /// A process was killed whose kernel may end the connection as if in order, so that an early end says nothing.
     pub(crate) cut: bool,
 }
 
@@ -87,9 +86,11 @@ pub(crate) struct Message {
 }
 
 /// Messages of one direction, ended by Close.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MessageFlow {
     pub(crate) messages: Vec<Message>,
+    /// What the Close says.
+    pub(crate) farewell: (CloseCode, &'static str),
     pub(crate) sent: usize,
     /// The sender's Close has been written behind all messages.
     pub(crate) closed: bool,
@@ -104,7 +105,11 @@ impl MessageFlow {
     pub(crate) fn new(messages: Vec<Message>) -> SharedMessages {
         Rc::new(RefCell::new(Self {
             messages,
-            ..Self::default()
+            farewell: (CloseCode::NORMAL, "done"),
+            sent: 0,
+            closed: false,
+            got: 0,
+            ended: false,
         }))
     }
 
@@ -126,7 +131,9 @@ impl MessageFlow {
         self.got += usize::from(last);
     }
 
-    pub(crate) fn on_close(&mut self) {
+    /// A Close comes through as it was said.
+    pub(crate) fn on_close(&mut self, frame: &CloseFrame) {
+        assert_eq!((frame.code, frame.reason.as_str()), self.farewell);
         assert!(
             self.closed && self.got == self.sent,
             "a regular close after {} of {} messages",

@@ -34,6 +34,8 @@ pub(crate) struct Talker {
 pub(crate) struct TalkHabit {
     /// Sends only after it has heard the other's close.
     pub(crate) answers: bool,
+    /// Sends before its handshake has been answered.
+    pub(crate) is_eager: bool,
     /// Resets the connection after so many messages, sent and received together.
     pub(crate) reset_at: Option<usize>,
     /// Pause between two reads.
@@ -94,7 +96,8 @@ impl Talker {
 
     fn write(&mut self, now: Now) {
         let mut out = self.out.borrow_mut();
-        if !self.socket.is_open() || out.closed || (self.habit.answers && self.close.is_none()) {
+        let open = self.socket.is_open() || (self.habit.is_eager && self.end.is_none());
+        if !open || out.closed || (self.habit.answers && self.close.is_none()) {
             return;
         }
         while self.socket.queued() < QUEUE && out.sent < out.messages.len() {
@@ -103,7 +106,8 @@ impl Talker {
         }
         let due = self.habit.holds_until.is_none_or(|until| now >= until);
         if out.sent == out.messages.len() && due {
-            self.socket.close(CloseCode::NORMAL, "done");
+            let (code, reason) = out.farewell;
+            self.socket.close(code, reason);
             out.closed = true;
         }
         self.socket.flush();
@@ -120,9 +124,9 @@ impl Actor for Talker {
                     self.inward.borrow_mut().on_part(opcode, &so_far, last);
                 }
                 Heard::Close(frame) => {
-                    if frame.is_some_and(|frame| frame.code == CloseCode::NORMAL) {
-                        self.inward.borrow_mut().on_close();
-                    }
+                    // Breaking a stream is for the relay done without a word.
+                    let said = frame.as_ref().expect("a close says why");
+                    self.inward.borrow_mut().on_close(said);
                     self.close = Some(frame);
                 }
                 Heard::End(end) => {

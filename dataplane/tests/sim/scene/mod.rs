@@ -105,11 +105,6 @@ impl Scene {
         self.nodes.retain(|node| node.host != host);
     }
 
-    /// Ends a node in order.
-    pub(crate) fn stop(&mut self, host: IpAddr) {
-        self.nodes.retain(|node| node.host != host);
-    }
-
     /// One turn for everybody, then on to the next event, at most to `limit`.
     pub(crate) fn step(&mut self, limit: Now) {
         self.steps += 1;

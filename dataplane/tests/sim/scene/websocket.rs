@@ -155,11 +155,6 @@ impl WebSocket {
         self.said_close = true;
     }
 
-    /// Bytes that no script would send.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
-    }
-
     /// Ends the connection with a reset.
     pub(crate) fn reset(&mut self) {
         if let Some(mut socket) = self.socket.take() {

@@ -359,3 +359,6 @@ impl std::fmt::Debug for Tls {
 pub(crate) const fn sealed_len(len: usize) -> usize {
     len + (len / FRAGMENT_MAX + 1) * RECORD_OVERHEAD + QUEUED_ROOM
 }
+
+#[cfg(test)]
+mod tests;
