@@ -208,7 +208,10 @@ mod tests {
             queue_bytes: MIB,
         };
         let sum = limits.memory_sum(2);
-        assert_eq!(sum.bytes(), 2 * (32 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB + 64 * MIB));
+        assert_eq!(
+            sum.bytes(),
+            2 * (32 * MIB + 20 * MIB + 4 * 260 * 1024 + MIB + 64 * MIB)
+        );
         assert_eq!(
             sum.to_string(),
             "memory limit: 2 shards x (1024 connections 32 MiB + 1024 small buffers 20 MiB + 4 large buffers 2 MiB \
