@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use viaduct_proto::http1::HeadBuffer;
-use viaduct_proto::hybrid::{
-    RelayUrl, ToListener, Token, guid, listen_target, parse_to_listener, renew_token_json,
-};
+use viaduct_proto::hybrid::{ToListener, Token, guid, listen_target, parse_to_listener, renew_token_json};
 use viaduct_proto::limits;
 use viaduct_proto::time::Now;
 use viaduct_proto::ws::{
@@ -464,23 +462,6 @@ impl Bridge {
                     Chunk::from_vec(encode_message(OpCode::Text, json.as_bytes(), Some(mask))),
                 );
             }
-        }
-    }
-
-    fn relay_url(&self, relay: usize) -> RelayUrl {
-        match self.setup.config.relays.get(relay) {
-            Some(relay) => RelayUrl {
-                secure: relay.secure,
-                host: relay.host.clone(),
-                port: relay.port,
-                target: String::new(),
-            },
-            None => RelayUrl {
-                secure: true,
-                host: String::new(),
-                port: 0,
-                target: String::new(),
-            },
         }
     }
 }

@@ -251,6 +251,24 @@ impl Bridge {
         }
     }
 
+    /// The address of a relay, without a target.
+    pub(super) fn relay_url(&self, relay: usize) -> RelayUrl {
+        match self.setup.config.relays.get(relay) {
+            Some(relay) => RelayUrl {
+                secure: relay.secure,
+                host: relay.host.clone(),
+                port: relay.port,
+                target: String::new(),
+            },
+            None => RelayUrl {
+                secure: true,
+                host: String::new(),
+                port: 0,
+                target: String::new(),
+            },
+        }
+    }
+
     /// Name of a relay endpoint, for messages.
     pub(super) fn relay_name(&self, relay: usize) -> String {
         let relay = self.setup.config.relays.get(relay);

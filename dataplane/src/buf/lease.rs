@@ -21,14 +21,13 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(pool: Pool, id: u32, filled: usize) -> Self {
-        let end = HEADROOM + filled;
-        assert!(end <= pool.buffer_len(), "more bytes than the buffer holds");
+    /// Takes over the one reference to the buffer.
+    pub(super) fn new(pool: Pool, id: u32) -> Self {
         Self {
             pool,
             id,
             start: HEADROOM,
-            end,
+            end: HEADROOM,
         }
     }
 
@@ -122,7 +121,8 @@ impl Lease {
         self.pool.buffer_len() - self.end
     }
 
-    /// First unused byte, for the kernel to write to while the lease sits in an operation's slot.
+    /// First unused byte, for the kernel to write to while the lease sits, untouched, in an operation's slot
+    /// or in the table of a buffer group.
     pub(crate) fn spare_ptr(&self) -> NonNull<u8> {
         self.pool.ptr_at(self.id, self.end)
     }

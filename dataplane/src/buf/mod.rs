@@ -6,9 +6,10 @@
 //! * [`Chunk`] is a shared, immutable range of a buffer (or of heap or static memory).
 //! * [`Gather`] is an ordered chain of chunks in the form that one send takes.
 //!
-//! **Invariants.** A buffer is on the free list, or lent to a kernel ring, or has one `Lease`, or has at
-//! least one `Chunk`: never two of these. It goes back to the free list when its last holder is dropped. All
-//! types are `!Send`: a buffer never leaves the thread of its shard. The slab outlives every holder.
+//! **Invariants.** A buffer is on the free list, or has one `Lease`, or has at least one `Chunk`: never two of
+//! these. It goes back to the free list when its last holder is dropped. A lease whose buffer the kernel may
+//! write to is not looked at until the kernel has answered. All types are `!Send`: a buffer never leaves the
+//! thread of its shard. The slab outlives every holder.
 #![expect(
     unsafe_code,
     reason = "buffers are written by the kernel and live outside the allocator"

@@ -82,7 +82,13 @@ impl Pool {
     /// the cache.
     #[must_use]
     pub fn take(&self) -> Option<Lease> {
-        self.lend().map(|id| self.lease_lent(id, 0))
+        let id = self.inner.head.get();
+        let slot = self.inner.slots.get(id as usize)?;
+        debug_assert_eq!(slot.refs.get(), 0, "a buffer on the free list has no holder");
+        self.inner.head.set(slot.next.get());
+        self.inner.free.set(self.inner.free.get() - 1);
+        slot.refs.set(1);
+        Some(Lease::new(self.clone(), id))
     }
 
     /// Buffers on the free list.
@@ -103,39 +109,18 @@ impl Pool {
         self.inner.data_len
     }
 
-    /// Takes a buffer off the free list for a kernel ring, which answers with [`Self::lease_lent`] or
-    /// [`Self::give_back`].
-    pub(crate) fn lend(&self) -> Option<u32> {
-        let id = self.inner.head.get();
-        let slot = self.inner.slots.get(id as usize)?;
-        debug_assert_eq!(slot.refs.get(), 0, "a buffer on the free list has no holder");
-        self.inner.head.set(slot.next.get());
-        self.inner.free.set(self.inner.free.get() - 1);
-        slot.refs.set(1);
-        Some(id)
-    }
-
-    /// Turns a lent buffer, in which `filled` bytes were written, into a lease.
-    pub(crate) fn lease_lent(&self, id: u32, filled: usize) -> Lease {
-        debug_assert_eq!(self.slot(id).refs.get(), 1, "a lent buffer has one holder");
-        Lease::new(self.clone(), id, filled)
-    }
-
-    /// Puts a lent buffer back on the free list.
-    pub(crate) fn give_back(&self, id: u32) {
-        self.release(id);
-    }
-
-    /// First data byte of a buffer, behind its headroom.
-    pub(crate) fn ptr_of(&self, id: u32) -> NonNull<u8> {
-        self.ptr_at(id, HEADROOM)
-    }
-
     /// Adds a holder.
+    ///
+    /// # Panics
+    /// At 2^32 holders: a count that wraps would free a buffer that is in use.
     pub(super) fn retain(&self, id: u32) {
         let refs = &self.slot(id).refs;
         debug_assert!(refs.get() > 0, "only a held buffer can be shared");
-        refs.set(refs.get() + 1);
+        refs.set(
+            refs.get()
+                .checked_add(1)
+                .expect("fewer than 2^32 ranges of a buffer"),
+        );
     }
 
     /// Removes a holder; the last one frees the buffer.
@@ -188,3 +173,26 @@ impl std::fmt::Debug for Pool {
 const ALIGNMENT: usize = 4096;
 /// End of the free list.
 const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_count_of_holders_does_not_wrap() {
+        let pool = Pool::new(PoolConfig {
+            data_len: 64,
+            count: 1,
+        })
+        .unwrap();
+        let chunk = pool.take().unwrap().freeze();
+        pool.slot(0).refs.set(u32::MAX);
+        assert!(catch_unwind(AssertUnwindSafe(|| chunk.clone())).is_err());
+        assert_eq!(pool.free(), 0);
+        pool.slot(0).refs.set(1);
+        drop(chunk);
+        assert_eq!(pool.free(), 1);
+    }
+}

@@ -86,19 +86,6 @@ fn the_slab_outlives_the_pool_handle() {
 }
 
 #[test]
-fn a_lent_buffer_comes_back_as_lease_or_as_free() {
-    let pool = pool(1);
-    let id = pool.lend().unwrap();
-    assert!(pool.lend().is_none());
-    pool.give_back(id);
-    let id = pool.lend().unwrap();
-    let lease = pool.lease_lent(id, 5);
-    assert_eq!((lease.filled(), pool.free()), (5, 0));
-    drop(lease);
-    assert_eq!(pool.free(), 1);
-}
-
-#[test]
 fn a_gather_advances_across_chunks() {
     let mut gather = Gather::new();
     for text in ["ab", "", "cde", "f"] {

@@ -69,9 +69,12 @@ impl SockAddr {
     }
 
     fn write<T>(&mut self, addr: T) {
-        const { assert!(size_of::<T>() <= size_of::<libc::sockaddr_storage>()) };
+        const {
+            assert!(size_of::<T>() <= size_of::<libc::sockaddr_storage>());
+            assert!(align_of::<T>() <= align_of::<libc::sockaddr_storage>());
+        }
         // JUSTIFICATION: the kernel's address types are views of one storage.
-        // SAFETY: the storage is large enough (asserted) and aligned for every address type by definition.
+        // SAFETY: the storage is large enough and aligned for the type, both asserted above.
         unsafe { (&raw mut self.storage).cast::<T>().write(addr) };
         self.len = size_of::<T>() as libc::socklen_t;
     }

@@ -11,6 +11,8 @@ mod transfer;
 mod virtual_rig;
 
 use self::rig::Rig;
+use super::{Completion, Ring};
+use crate::buf::{Chunk, Gather, Lease, Pool};
 
 /// Makes a test of each case for each kind of ring.
 macro_rules! suite {
@@ -65,3 +67,19 @@ suite! {
     cancel::teardown_takes_everything_back,
     random::streams_stay_whole_under_random_operations,
 }
+
+/// Does not compile for a type that is `Send` or `Sync`: the call would be ambiguous.
+macro_rules! stays_on_its_thread {
+    ($($type:ty),*) => {$(const _: () = {
+        trait Ambiguous<Marker> {
+            fn check() {}
+        }
+        struct IsSend;
+        struct IsSync;
+        impl<T: ?Sized> Ambiguous<()> for T {}
+        impl<T: ?Sized + Send> Ambiguous<IsSend> for T {}
+        impl<T: ?Sized + Sync> Ambiguous<IsSync> for T {}
+        let _ = <$type as Ambiguous<_>>::check;
+    };)*};
+}
+stays_on_its_thread!(Pool, Lease, Chunk, Gather, Ring, Completion);

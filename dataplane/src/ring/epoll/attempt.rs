@@ -29,8 +29,7 @@ impl EpollRing {
             },
             Held::RecvLease(lease) => recv(socket, fd, lease).map(|n| (n, None)),
             Held::Send(gather) => {
-                let exposed = gather.expose();
-                let sent = calls::send(fd, exposed);
+                let sent = calls::send(fd, gather);
                 if sent.as_ref().is_ok_and(|&n| n < gather.exposed()) {
                     self.counters.short_sends += 1;
                     // Registered, so that room for more is an edge.

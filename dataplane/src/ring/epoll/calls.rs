@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::buf::Exposed;
+use crate::buf::{Exposed, Gather};
 use crate::ring::op::{Fd, Interest};
 use crate::sys::sockaddr::SockAddr;
 use crate::sys::socket::{self, check};
@@ -50,13 +50,14 @@ pub(super) fn recv(fd: Fd, room: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// Sends what a gather shows.
-pub(super) fn send(fd: Fd, exposed: Exposed) -> io::Result<usize> {
+/// Sends as much of a gather as one call takes.
+pub(super) fn send(fd: Fd, gather: &mut Gather) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    let exposed = gather.expose();
     retry(|| match exposed {
         Exposed::One { ptr, len } => {
             // JUSTIFICATION: std sends only on its own socket types.
-            // SAFETY: the caller exposed these bytes from a gather that it holds unchanged during this call.
+            // SAFETY: the bytes belong to the gather, which is borrowed and not changed during this call.
             unsafe { libc::send(fd.0, ptr.cast(), len, flags) }
         }
         Exposed::Many { header, rest, .. } => {

@@ -4,7 +4,7 @@
 //! beside the ring, so the two system calls are made here.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::IoUring;
 use viaduct_proto::time::Now;
@@ -45,18 +45,7 @@ impl Gate {
             resv: 0,
             data: u64::from(fd.cast_unsigned()),
         };
-        // JUSTIFICATION: see the module.
-        // SAFETY: one update structure in the kernel's layout, which outlives the call.
-        let rc = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_register,
-                fd,
-                REGISTER_RING_FDS,
-                &raw mut update,
-                1u32,
-            )
-        };
-        if rc == 1 {
+        if register(fd, REGISTER_RING_FDS, &mut update) {
             return Self {
                 fd: libc::c_long::from(update.offset),
                 flags: ENTER_REGISTERED_RING | idle,
@@ -67,6 +56,30 @@ impl Gate {
             fd: libc::c_long::from(fd),
             flags: idle,
         }
+    }
+
+    /// Takes the registration back; what follows goes through the plain descriptor.
+    ///
+    /// The thread would hold the ring open until it ends, and it has room for 16.
+    pub(super) fn release(&mut self, ring: &IoUring) {
+        if !self.is_registered() {
+            return;
+        }
+        let fd = ring.as_raw_fd();
+        let mut update = RsrcUpdate {
+            offset: u32::try_from(self.fd).unwrap_or(u32::MAX),
+            resv: 0,
+            data: 0,
+        };
+        // A thread without it, such as one that is ending, has nothing to take back.
+        register(fd, UNREGISTER_RING_FDS, &mut update);
+        self.fd = libc::c_long::from(fd);
+        self.flags &= !ENTER_REGISTERED_RING;
+    }
+
+    /// Whether the thread knows the ring without looking its descriptor up.
+    pub(super) fn is_registered(self) -> bool {
+        self.flags & ENTER_REGISTERED_RING != 0
     }
 
     /// Submits `staged` entries and waits as long as `patience` says for one completion.
@@ -121,6 +134,14 @@ impl Gate {
     }
 }
 
+/// Adds or removes one registration of a ring's descriptor; whether the kernel did.
+fn register(fd: RawFd, what: u32, update: &mut RsrcUpdate) -> bool {
+    // JUSTIFICATION: see the module.
+    // SAFETY: one update structure in the kernel's layout, borrowed for the call.
+    let rc = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, what, &raw mut *update, 1u32) };
+    rc == 1
+}
+
 /// `struct io_uring_rsrc_update`.
 #[repr(C)]
 struct RsrcUpdate {
@@ -146,6 +167,7 @@ struct Timespec {
 }
 
 const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
 const ENTER_GETEVENTS: libc::c_ulong = 1 << 0;
 const ENTER_EXT_ARG: libc::c_ulong = 1 << 3;
 const ENTER_REGISTERED_RING: libc::c_ulong = 1 << 4;

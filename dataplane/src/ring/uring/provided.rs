@@ -1,9 +1,10 @@
 //! The group of buffers that provided receives take from: a ring of buffer descriptions shared with the
 //! kernel.
 //!
-//! **Invariants.** A buffer id stands for one pool buffer from the moment its description is published until
-//! the completion that names it; meanwhile only the kernel touches the buffer. At most `limit` buffers are
-//! lent at a time, which is at most half of the pool, so a full group cannot starve other users of the pool.
+//! **Invariants.** A buffer id stands for one lease, kept here, from the moment its description is published
+//! until the completion that names it; meanwhile only the kernel touches the buffer. At most `limit` buffers
+//! are lent at a time, which is at most half of the pool, so a full group cannot starve other users of the
+//! pool.
 
 use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -22,8 +23,8 @@ pub(super) struct Provided {
     mask: u16,
     /// Descriptions published so far, modulo 2^16.
     tail: u16,
-    /// Pool buffer behind each buffer id, while it is lent.
-    lent: Box<[Option<u32>]>,
+    /// Buffer behind each buffer id, while it is lent.
+    lent: Box<[Option<Lease>]>,
     free_ids: Vec<u16>,
     pool: Pool,
 }
@@ -50,7 +51,7 @@ impl Provided {
             map,
             mask: entries - 1,
             tail: 0,
-            lent: vec![None; usize::from(limit)].into_boxed_slice(),
+            lent: (0..limit).map(|_| None).collect(),
             free_ids: (0..limit).rev().collect(),
             pool,
         })
@@ -60,10 +61,10 @@ impl Provided {
     pub(super) fn top_up(&mut self) {
         let before = self.tail;
         while let Some(&bid) = self.free_ids.last() {
-            let Some(buffer) = self.pool.lend() else { break };
+            let Some(lease) = self.pool.take() else { break };
             self.free_ids.pop();
-            self.lent[usize::from(bid)] = Some(buffer);
-            self.publish(bid, buffer);
+            self.publish(bid, &lease);
+            self.lent[usize::from(bid)] = Some(lease);
         }
         if self.tail != before {
             self.tail_cell().store(self.tail, Ordering::Release);
@@ -73,9 +74,9 @@ impl Provided {
     /// Takes back the buffer that a completion names, with no data counted in. `None` if it names one that is
     /// not lent.
     pub(super) fn take(&mut self, bid: u16) -> Option<Lease> {
-        let buffer = self.lent.get_mut(usize::from(bid))?.take()?;
+        let lease = self.lent.get_mut(usize::from(bid))?.take()?;
         self.free_ids.push(bid);
-        Some(self.pool.lease_lent(buffer, 0))
+        Some(lease)
     }
 
     /// Buffers that the kernel can take.
@@ -92,27 +93,33 @@ impl Provided {
     /// Ends the group and gives the lent buffers back. No receive may be in flight.
     pub(super) fn unregister(&mut self, ring: &IoUring) {
         if ring.submitter().unregister_buf_ring(GROUP).is_err() {
-            // The kernel may still know the buffers: they stay lent.
-            return;
+            self.abandon();
         }
-        for buffer in self.lent.iter_mut().filter_map(Option::take) {
-            self.pool.give_back(buffer);
-        }
+        self.lent = Box::default();
         // Without ids nothing is lent again.
-        self.free_ids.clear();
+        self.free_ids = Vec::new();
+    }
+
+    /// Ends the group of a kernel that may still write to the lent buffers: nobody gets them again, and each
+    /// lease keeps its slab mapped.
+    pub(super) fn abandon(&mut self) {
+        std::mem::take(&mut self.lent)
+            .into_iter()
+            .for_each(std::mem::forget);
+        self.free_ids = Vec::new();
     }
 
     /// Writes the description of a buffer behind the published ones.
-    fn publish(&mut self, bid: u16, buffer: u32) {
+    fn publish(&mut self, bid: u16, lease: &Lease) {
         let index = usize::from(self.tail & self.mask);
-        let address = self.pool.ptr_of(buffer).as_ptr().addr() as u64;
+        let address = lease.spare_ptr().as_ptr().addr() as u64;
         // JUSTIFICATION: the entries live in memory shared with the kernel.
         // SAFETY: `index` is below the number of entries, so the entry is in the mapping. The kernel does not
         // read it before the tail moves past it, and the setters leave the tail alone, which lies in the
         // reserved field of entry 0.
         let entry = unsafe { &mut *self.map.base().as_ptr().cast::<BufRingEntry>().add(index) };
         entry.set_addr(address);
-        entry.set_len(u32::try_from(self.pool.data_len()).unwrap_or(u32::MAX));
+        entry.set_len(u32::try_from(lease.spare()).unwrap_or(u32::MAX));
         entry.set_bid(bid);
         self.tail = self.tail.wrapping_add(1);
     }

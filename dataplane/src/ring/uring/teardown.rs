@@ -23,12 +23,13 @@ impl UringRing {
         } else {
             // The kernel may write to these after the ring is closed, which it finishes in the background.
             std::mem::forget(std::mem::take(&mut self.slots));
-            std::mem::forget(self.pool.clone());
+            self.provided.abandon();
         }
         for fd in self.fds.all() {
             self.fds.remove(fd);
             socket::close(fd.0);
         }
+        self.gate.release(&self.ring);
     }
 
     /// Cancels everything and collects final completions until none is owed, or until the kernel had its

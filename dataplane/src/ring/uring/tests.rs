@@ -237,3 +237,36 @@ fn a_ring_that_is_dropped_lets_its_peers_know() {
         "a receive that was pending does not hold the socket open"
     );
 }
+
+#[test]
+fn a_thread_can_open_rings_without_end() {
+    // The kernel keeps at most 16 registered rings per thread, and keeps them open.
+    for round in 0..40 {
+        let ring = UringRing::open(&config(4, 16, 8)).unwrap();
+        assert!(ring.gate.is_registered(), "ring {round} found no room");
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_let_go_keeps_the_buffers() {
+    let config = config(8, 64, 8);
+    let mut ring = UringRing::open(&config).unwrap();
+    let (fd, _client) = connection(&mut ring);
+    assert_eq!((config.small.free(), ring.buffers_available()), (4, 8));
+    // An operation that never reaches the kernel gets no completion from it.
+    ring.slots.insert(
+        Op::Recv {
+            fd,
+            into: RecvInto::Provided,
+        },
+        Token::new(0, 0, 1),
+    );
+    ring.teardown();
+    assert_eq!((config.small.free(), ring.buffers_available()), (4, 4));
+    drop(ring);
+    assert_eq!(
+        config.small.free(),
+        4,
+        "a second teardown gives nothing back either"
+    );
+}
