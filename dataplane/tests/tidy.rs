@@ -9,7 +9,7 @@ const LINES_MAX: usize = 500;
 
 /// Every folder that may hold unsafe code, with the number of places in it. Who adds one edits this line, and so asks for
 /// a second look at it.
-const UNSAFE_LEDGER: [(&str, usize); 4] = [("sys", 32), ("buf", 5), ("ring", 20), ("mailbox", 0)];
+const UNSAFE_LEDGER: [(&str, usize); 4] = [("sys", 33), ("buf", 5), ("ring", 20), ("mailbox", 0)];
 
 /// What each folder of the dataplane may use. An arrow points down: mechanisms know no protocol, the roles `relay` and
 /// `bridge` do not know each other, and nothing knows `cli`.

@@ -169,7 +169,7 @@ impl Bridge {
             seconds = wires.now().since(stream.since).as_secs_f32(), "connection closed"
         );
         for wire in [stream.tcp.wire, stream.link.wire].into_iter().flatten() {
-            wires.finish(wire);
+            wires.finish_stream(wire);
         }
     }
 

@@ -221,7 +221,7 @@ impl Relay {
     /// Ends a connection after what is queued for it.
     fn part(&mut self, wires: &mut Wires, id: WireId) {
         self.forget_joined(wires, id);
-        wires.finish(id);
+        wires.finish_stream(id);
     }
 
     fn forget_joined(&mut self, wires: &mut Wires, id: WireId) {

@@ -179,6 +179,12 @@ impl Ring {
         each!(self, ring => ring.reset_on_close(fd, reset));
     }
 
+    /// Bytes that the kernel still holds for a peer that has not taken them, the end of the stream counted as one.
+    #[must_use]
+    pub fn unacknowledged(&self, fd: Fd) -> usize {
+        each!(self, ring => ring.unacknowledged(fd))
+    }
+
     /// Takes a socket out of this ring without closing it, for another ring to adopt. Nothing may be in
     /// flight on it.
     pub fn detach(&mut self, fd: Fd) {

@@ -189,6 +189,18 @@ pub fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
     })
 }
 
+/// Bytes that were sent and that the peer has not acknowledged, its end of stream included (`SIOCOUTQ`).
+///
+/// # Errors
+/// The socket is not connected.
+pub fn unacknowledged(fd: RawFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // JUSTIFICATION: std has no call for it.
+    // SAFETY: the request writes one int to the pointer, which refers to a local that outlives the call.
+    check(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Takes the pending error of a socket (`SO_ERROR`).
 ///
 /// # Errors

@@ -3,6 +3,9 @@
 use super::{Armed, End, GOODBYE, LINGER, Life, STALLED, WireId, Wires, kind};
 use crate::ring::Token;
 
+/// What the end of the stream counts among bytes that are not acknowledged.
+const FIN: usize = 1;
+
 impl Wires {
     /// From now on the peer sees a reset if this process dies: for protocols in which an end of stream says that all has been
     /// said.
@@ -64,6 +67,15 @@ impl Wires {
         self.mark_dirty(id);
     }
 
+    /// The same for a stream that ended regularly: a reader who is slow gets the tail all the same, if he takes something at
+    /// least every [`STALLED`].
+    pub fn finish_stream(&mut self, id: WireId) {
+        if let Some(wire) = self.get(id) {
+            wire.patient = true;
+        }
+        self.finish(id);
+    }
+
     /// The role is done and the peer is to see a reset; what is queued is dropped.
     pub fn abort(&mut self, id: WireId) {
         self.end(id, true);
@@ -90,10 +102,14 @@ impl Wires {
         let now = self.now;
         let Some(wire) = self.get(id) else { return };
         wire.linger = None;
-        let is_read = wire.tx.in_flight.is_some() && now.since(wire.tx.last_taken) < STALLED;
-        match wire.life {
-            Life::Finishing if is_read => self.set_linger(id, LINGER),
+        let (fd, life) = (wire.fd, wire.life);
+        let patient = wire.patient && now.since(wire.tx.last_taken) < STALLED;
+        let sending = wire.tx.in_flight.is_some();
+        match life {
+            Life::Finishing if patient && sending => self.set_linger(id, LINGER),
             Life::Finishing => self.end(id, true),
+            // Once the descriptor is closed the kernel gives a reader who takes nothing only a few minutes.
+            Life::Goodbye if patient && self.ring.unacknowledged(fd) > FIN => self.set_linger(id, GOODBYE),
             Life::Goodbye => self.end(id, false),
             Life::Open | Life::Ending { .. } => {}
         }

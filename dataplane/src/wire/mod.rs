@@ -117,6 +117,8 @@ struct Wire {
     life: Life,
     /// The connect in flight; nothing is sent or received before it is over.
     connecting: Option<OpKey>,
+    /// Its queue is a stream's tail: it is worth waiting for a slow reader.
+    patient: bool,
     /// Runs out when the connection has not ended in time.
     linger: Option<TimerKey>,
     /// Until it is closed in order, the kernel resets it if the process dies.

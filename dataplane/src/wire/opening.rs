@@ -175,6 +175,7 @@ impl Wire {
             tls,
             life: Life::Open,
             connecting: None,
+            patient: false,
             linger: None,
             guarded: false,
             rx: Rx {

@@ -17,6 +17,8 @@ on_each_engine!(
     target_shuts_down_first_plain,
     target_shuts_down_first_tls,
     nothing_sent_but_the_end,
+    late_reader_gets_the_tail_plain,
+    late_reader_gets_the_tail_tls,
 );
 
 fn client_shuts_down_first_plain(engine: Engine) {
@@ -104,6 +106,34 @@ fn nothing_sent_but_the_end(engine: Engine) {
     }
 }
 
+fn late_reader_gets_the_tail_plain(engine: Engine) {
+    late_reader(engine, Transport::Plain);
+}
+
+fn late_reader_gets_the_tail_tls(engine: Engine) {
+    late_reader(engine, Transport::Tls);
+}
+
+/// Both ends have closed, and the client begins to read much later than any closing deadline: the answer is whole.
+fn late_reader(engine: Engine, transport: Transport) {
+    let target = Target::start(|mut stream| {
+        let id = read_numbered(&mut stream)?;
+        stream.write_all(&pattern::bytes(id, LATE_ANSWER))
+    });
+    let tunnel = Tunnel::open(engine.over(transport), &[("late", target.address())]);
+    let mut stream = tunnel.connect("late");
+    stream.write_all(&numbered(7)).expect("request");
+    stream.shutdown(Shutdown::Write).expect("half-close");
+    thread::sleep(LATE);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("answer");
+    assert!(
+        answer == pattern::bytes(7, LATE_ANSWER),
+        "{} of {LATE_ANSWER} bytes, or others",
+        answer.len()
+    );
+}
+
 /// Runs `connection` for each number up to the scale's count, on a few threads.
 fn for_each_connection(connection: impl Fn(u64) + Sync) {
     let next = AtomicU64::new(0);
@@ -156,3 +186,7 @@ fn answer_size(id: u64) -> usize {
 const SIZES: [usize; 11] = [0, 1, 117, 118, 125, 126, 500, 4_096, 16_384, 16_900, 65_536];
 const CLIENTS: usize = 16;
 const EMPTY_ROUNDS: usize = 50;
+
+/// More than the sockets on the way take, so that queues in user space hold some of it.
+const LATE_ANSWER: usize = 24 * 1024 * 1024;
+const LATE: std::time::Duration = std::time::Duration::from_secs(14);

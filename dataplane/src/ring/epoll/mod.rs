@@ -195,6 +195,11 @@ impl EpollRing {
         drop(socket::set_reset_on_close(fd.0, reset));
     }
 
+    /// See [`Ring::unacknowledged`](super::Ring::unacknowledged).
+    pub fn unacknowledged(&self, fd: Fd) -> usize {
+        socket::unacknowledged(fd.0).unwrap_or(0)
+    }
+
     /// See [`Ring::detach`](super::Ring::detach).
     pub fn detach(&mut self, fd: Fd) {
         let Some(socket) = self.fds.remove(fd) else { return };
