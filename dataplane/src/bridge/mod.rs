@@ -6,7 +6,7 @@
 //!   control channel ─accept─▶ link: connect, TLS, upgrade ──▶ preamble read ──▶ reply, target connect ──▶ bytes both ways
 //! ```
 //! # Invariants
-//! * A stream is one [`Stream`]: a TCP end and a link (WebSocket) end on one shard; whichever fails takes the other with it.
+//! * A stream is one `Stream`: a TCP end and a link (WebSocket) end on one shard; whichever fails takes the other with it.
 //! * The end of one direction is carried as it is: FIN becomes Close 1000 "Shutdown" and the reverse; a reset becomes a
 //!   lost WebSocket and the reverse; any other close code resets the TCP end.
 //! * Every frame is complete when it is queued, so frames of our own (ping, pong, Close) fit between any two.

@@ -41,7 +41,7 @@ impl Waker {
         Self(Arc::new(Signal::Flag(AtomicBool::new(false))))
     }
 
-    /// Whether somebody woke it since the last call; for wakers made by [`Self::flag`].
+    /// Whether somebody woke it since the last call; for wakers made by `flag`.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn take(&self) -> bool {
         match &*self.0 {
@@ -51,7 +51,7 @@ impl Waker {
         }
     }
 
-    /// The descriptor that a ring waits for; -1 for wakers made by [`Self::flag`].
+    /// The descriptor that a ring waits for; -1 for wakers made by `flag`.
     pub(crate) fn raw_fd(&self) -> i32 {
         match &*self.0 {
             Signal::Event(event) => event.raw(),

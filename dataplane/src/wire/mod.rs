@@ -1,7 +1,7 @@
 //! Wires: the connections of one shard, below any protocol.
 //!
 //! [`Wires`] owns everything mechanical of a shard: the ring, the buffer pools, the timers and the table of connections.
-//! A protocol role (relay or bridge) names a connection by its [`WireId`], gives it [`Chunk`]s to send and is told of
+//! A protocol role (relay or bridge) names a connection by its [`WireId`], gives it [`Chunk`](crate::buf::Chunk)s to send and is told of
 //! [`WireEvent`]s. TLS is inside: what goes in and out here is plaintext.
 //!
 //! # Contract

@@ -4,7 +4,7 @@
 //! that nothing else changes when the next version decrypts into the caller's buffer.
 //!
 //! Invariants:
-//! * A connection between records holds no buffer: [`Tls::residue`] is only the part of a record whose end has not come.
+//! * A connection between records holds no buffer: `Tls::residue` is only the part of a record whose end has not come.
 //! * The residue never exceeds one record plus one receive buffer during the handshake, and one record afterwards.
 //! * Receiving never waits for sending: bytes that the protocol wants sent are handed out at once, in order.
 
