@@ -86,24 +86,6 @@ pub fn tune_connection(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, KEEPALIVE_PROBES)
 }
 
-/// Limits how much unsent data the kernel takes before it calls the socket full (`TCP_NOTSENT_LOWAT`), bytes.
-///
-/// # Errors
-/// What `setsockopt` says.
-pub fn set_notsent_lowat(fd: RawFd, bytes: u32) -> io::Result<()> {
-    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
-}
-
-/// Asks for a send buffer of `bytes` (the kernel doubles and clamps it).
-///
-/// # Errors
-/// What `setsockopt` says.
-pub fn set_send_buffer(fd: RawFd, bytes: u32) -> io::Result<()> {
-    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
-}
-
 /// Makes the next close a reset (`SO_LINGER` of zero seconds), also the one that the kernel does when the process dies; or
 /// an orderly end again.
 ///
